@@ -1,0 +1,1 @@
+"""The only writer of shared state: load, watch, reconcile, reload."""

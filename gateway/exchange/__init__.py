@@ -1,0 +1,1 @@
+"""One request: hygiene, the spine, attempts, replies. Only the spine awaits."""

@@ -1,0 +1,1 @@
+"""The same configuration for other proxies."""

@@ -1,0 +1,37 @@
+"""An answer the gateway makes itself.
+
+Lifetime: request; the common ones are constants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.http.flags import Flag
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, headers and body sent instead of an upstream's answer, with what the log says about it."""
+
+    status: int
+    body: bytes = b""
+    flag: Flag | None = None
+    """Envoy's response flag; None prints as `-`."""
+    details: str = ""
+    """Envoy's `%RESPONSE_CODE_DETAILS%`."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers beyond content-type and content-length, lower-case names."""
+    close: bool = False
+    """Close the downstream connection afterwards: its framing can no longer be trusted."""
+
+
+NO_ROUTE = Reply(404, b"", Flag.NO_ROUTE, "route_not_found")
+NO_CLUSTER = Reply(503, b"", Flag.NO_CLUSTER, "cluster_not_found")
+NO_HEALTHY_UPSTREAM = Reply(503, b"no healthy upstream", Flag.NO_HEALTHY_UPSTREAM, "no_healthy_upstream")
+UPSTREAM_TIMEOUT = Reply(504, b"upstream request timeout", Flag.UPSTREAM_TIMEOUT, "response_timeout")
+
+
+def bad_request(details: str, *, status: int = 400, body: bytes = b"", close: bool = True) -> Reply:
+    """A request refused by hygiene; `details` names the rule."""
+    return Reply(status, body, Flag.DOWNSTREAM_PROTOCOL_ERROR if close else None, details, close=close)

@@ -1,0 +1,105 @@
+"""The request as policies see it: canonical, computed once by hygiene (step 2).
+
+Lifetime: request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.http.headers import Headers
+
+
+class Request:
+    """Canonical request head. Router, policies, log and upstream all read these same bytes."""
+
+    __slots__ = (
+        "authority",
+        "client_ip",
+        "header_map",
+        "headers",
+        "host",
+        "method",
+        "path",
+        "peer_ip",
+        "port",
+        "query",
+        "repeated",
+        "scheme",
+    )
+
+    def __init__(  # noqa: PLR0913 - the parts of a request head
+        self,
+        method: str,
+        scheme: str,
+        authority: bytes,
+        host: str,
+        path: bytes,
+        query: bytes,
+        headers: Headers,
+        port: int = 0,
+        peer_ip: str = "",
+        client_ip: str = "",
+    ) -> None:
+        self.method = method
+        """As received, case-sensitive."""
+        self.scheme = scheme
+        """`http` or `https`, as the trusted side sees it."""
+        self.authority = authority
+        """The Host header as received, port included."""
+        self.host = host
+        """Lower-case host without port: selects the virtual host."""
+        self.path = path
+        """Canonical path, no query: the bytes that are matched, authorized and forwarded."""
+        self.query = query
+        """Raw query without `?`; empty when there is none."""
+        self.headers = headers
+        """Lower-case names; hop-by-hop and untrusted headers are already gone."""
+        self.header_map = dict(headers)
+        self.repeated = len(self.header_map) != len(headers)
+        """Whether some header has more than one line (then `header_map` holds only the last)."""
+        self.port = port
+        """Local port the request came in on."""
+        self.peer_ip = peer_ip
+        """Address of the direct peer (`source.ip`)."""
+        self.client_ip = client_ip
+        """Trusted client address (`remote.ip`)."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """One value of header `name` (lower-case): the last line's when it is repeated, None when absent."""
+        return self.header_map.get(name)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """All values of header `name` (lower-case)."""
+        if not self.repeated:
+            value = self.header_map.get(name)
+            return [] if value is None else [value]
+        return [value for key, value in self.headers if key == name]
+
+    def query_value(self, name: bytes) -> bytes | None:
+        """The first value of query parameter `name`, percent-decoded as Envoy does; None when absent."""
+        return query_value(self.query, name)
+
+
+def query_value(query: bytes, name: bytes) -> bytes | None:
+    """The first value of parameter `name` in a raw query string; None when absent."""
+    for part in query.split(b"&"):
+        key, _, value = part.partition(b"=")
+        if key == name or (b"%" in key and percent_decode(key) == name):
+            return percent_decode(value) if b"%" in value else value
+    return None
+
+
+_HEX = b"0123456789abcdefABCDEF"
+_DECODED = {bytes((a, b)): bytes.fromhex(chr(a) + chr(b)) for a in _HEX for b in _HEX}
+
+
+def percent_decode(text: bytes) -> bytes:
+    """Decodes %XX; malformed escapes stay as they are (Envoy `PercentEncoding::decode`; `+` is no space)."""
+    head, *rest = text.split(b"%")
+    parts = [head]
+    for piece in rest:
+        decoded = _DECODED.get(piece[:2])
+        parts.append(b"%" + piece if decoded is None else decoded + piece[2:])
+    return b"".join(parts)

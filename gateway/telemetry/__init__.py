@@ -1,0 +1,1 @@
+"""Counters and the access log, made from finished exchanges."""
