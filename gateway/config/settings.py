@@ -1,0 +1,172 @@
+"""GatewaySettings: what only this process knows; the one document that is not Istio's.
+
+Lifetime: config. Every field has a default, so no document means all defaults.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, Strict
+
+from gateway.config.fields import (
+    Checked,
+    Duration,
+    FrozenMap,
+    HostName,
+    Labels,
+    Many,
+    Model,
+    Namespace,
+    NonEmpty,
+    Problem,
+    rejection,
+)
+from gateway.config.names import check_hostname, is_cidr, is_ip
+from gateway.config.resource import Metadata, Resource, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Count = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
+
+
+def host_port(value: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:8080` or `[::1]:8080`; ValueError when it is neither."""
+    host, colon, port = value.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    valid = is_ip(host) or check_hostname(host) is None
+    if not colon or not valid or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+        message = f'"{value}" is not an address: write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080'
+        raise ValueError(message)
+    return host, int(port)
+
+
+def _address(value: str) -> str:
+    try:
+        host_port(value)
+    except ValueError as error:
+        raise rejection(Problem("GW035", str(error))) from error
+    return value
+
+
+def _admin(value: str) -> str:
+    return value if value == "off" else _address(value)
+
+
+def _network(value: str) -> str:
+    if not is_cidr(value):
+        raise rejection(Problem("GW035", f'"{value}" is not an IP address or a network such as 10.0.0.0/8'))
+    return value
+
+
+def _server_name(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise rejection(Problem("GW039", "a header value has printable ASCII characters only"))
+    return value
+
+
+Address = Annotated[str, Strict(), AfterValidator(_address)]
+"""`HOST:PORT`."""
+Network = Annotated[str, Strict(), AfterValidator(_network)]
+"""`10.0.0.0/8` or one address."""
+
+
+class Limits(Model):
+    """How much is accepted; beyond it, an error with its own status."""
+
+    request_head_bytes: Count = 61440
+    request_headers: Count = 100
+    request_target_bytes: Count = 16384
+    request_body_bytes: Count | None = None
+    """Default: no limit; bodies are streamed, not kept."""
+    response_head_bytes: Count = 61440
+    response_headers: Count = 200
+    connections: Count | None = None
+    """Client connections at a time; default: no limit."""
+    regex_bytes: Count = 1024
+
+
+class Timeouts(Model):
+    """How long is waited, in seconds."""
+
+    request_head: Duration = 10.0
+    """For a complete request head, from its first byte."""
+    request_body_idle: Duration = 60.0
+    """For the next piece of a request body."""
+    downstream_idle: Duration = 75.0
+    """For the next request on a client's connection."""
+    tls_handshake: Duration = 10.0
+    stream_idle: Duration = 300.0
+    """For any byte of a request in either direction."""
+    drain: Duration = 30.0
+    """For requests to finish before the process ends."""
+
+
+class AccessLog(Model):
+    """One line a request."""
+
+    encoding: Literal["JSON", "TEXT", "OFF"] = "JSON"
+    path: NonEmpty = "/dev/stdout"
+
+
+class Dns(Model):
+    """How host names of endpoints are resolved."""
+
+    refresh_rate: Duration = 60.0
+    """Longest time an answer is kept; a shorter TTL is respected."""
+    nameservers: Many[Annotated[str, Strict(), AfterValidator(_network)]] = ()
+    """Addresses; default: the system's."""
+
+
+class GatewaySettingsSpec(Checked):
+    """The process: addresses, trust, limits, deadlines."""
+
+    listen: Address = "127.0.0.1:8080"
+    """Where requests arrive when no Gateway document says it."""
+    admin: Annotated[str, Strict(), AfterValidator(_admin)] = "127.0.0.1:15000"
+    """The admin listener, or `off`."""
+    labels: Labels = FrozenMap()
+    """This gateway's own, compared with selectors."""
+    namespace: Namespace = "default"
+    """This gateway's own."""
+    cluster_domain: HostName = "cluster.local"
+    root_namespace: Namespace = "istio-system"
+    """Policies in this namespace hold for all namespaces."""
+    trusted_proxies: Many[Network] = ()
+    """Peers whose `x-forwarded-*` headers are believed."""
+    num_trusted_proxies: Annotated[int, Strict(), Field(ge=0, lt=1000)] | None = None
+    """Istio's `gatewayTopology`: how many proxies stand in front."""
+    path_normalization: Literal["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "MERGE_SLASHES"
+    escaped_slashes: Literal["KEEP_UNCHANGED", "REJECT", "UNESCAPE_AND_FORWARD", "UNESCAPE_AND_REDIRECT"] = (
+        "REJECT"
+    )
+    """What becomes of %2F and %5C in a path."""
+    underscore_headers: Literal["ALLOW", "DROP", "REJECT"] = "REJECT"
+    """What becomes of request headers with `_` in their name."""
+    server_name: Annotated[str, Strict(), AfterValidator(_server_name)] = "asgi-gateway"
+    """The `server` response header."""
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    access_log: AccessLog = AccessLog()
+    dns: Dns = Dns()
+
+    def _rules(self) -> Iterator[Problem]:
+        if self.trusted_proxies and self.num_trusted_proxies is not None:
+            yield Problem("GW040", "only one of trustedProxies and numTrustedProxies", ("numTrustedProxies",))
+
+
+@register("gateway.asgi", "GatewaySettings", "v1")
+class GatewaySettings(Resource):
+    """Settings of this process."""
+
+    spec: GatewaySettingsSpec = GatewaySettingsSpec()
+
+
+DEFAULTS = GatewaySettings(
+    api_version="gateway.asgi/v1", kind="GatewaySettings", metadata=Metadata(name="default")
+)
+"""The settings when no document gives any."""
