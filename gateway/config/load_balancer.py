@@ -126,7 +126,7 @@ class Distribute(Checked):
         )
         total = sum(self.to.values())
         if self.to and total != 100:
-            yield Problem("GW063", f"the weights add up to {total}, not 100", ("to",))
+            yield Problem("GW093", f"the weights add up to {total}, not 100", ("to",))
         for shorter, longer in pairwise(sorted(place.rstrip("*").rstrip("/") for place in self.to)):
             if longer == shorter or longer.startswith(shorter + "/"):
                 yield Problem("GW043", f'"{longer}" overlaps "{shorter}"', ("to",))
@@ -140,10 +140,10 @@ class Failover(Checked):
 
     def _rules(self) -> Iterator[Problem]:
         if self.from_ == self.to:
-            yield Problem("GW063", "a region does not fail over to itself", ("to",))
+            yield Problem("GW093", "a region does not fail over to itself", ("to",))
         for field, region in (("from", self.from_), ("to", self.to)):
             if region is not None and ("/" in region or "*" in region):
-                yield Problem("GW063", f'"{region}" is not a region: no "/" or "*"', (field,))
+                yield Problem("GW093", f'"{region}" is not a region: no "/" or "*"', (field,))
 
 
 class LocalityLoadBalancerSetting(Checked):

@@ -43,7 +43,7 @@ class OutlierDetection(Checked):
     def _rules(self) -> Iterator[Problem]:
         if self.consecutive_local_origin_failures and not self.split_external_local_origin_errors:
             yield Problem(
-                "GW062",
+                "GW092",
                 "consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors: true",
                 ("consecutiveLocalOriginFailures",),
             )
@@ -52,7 +52,7 @@ class OutlierDetection(Checked):
         if self.consecutive_errors < 0:
             yield Problem("GW037", "a count is not negative", ("consecutiveErrors",))
         yield Problem(
-            "GW060",
+            "GW090",
             "consecutiveErrors is deprecated; it is read as in Istio 1.7:"
             " 502, 503, 504 and connection failures in a row",
             ("consecutiveErrors",),

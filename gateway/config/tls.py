@@ -57,7 +57,7 @@ class ClientTLSSettings(Checked):
                 if getattr(self, field):
                     yield Problem("GW040", "insecureSkipVerify verifies nothing", (field,))
             yield Problem(
-                "GW061",
+                "GW091",
                 "insecureSkipVerify: anyone on the path can pretend to be this host",
                 ("insecureSkipVerify",),
                 severity="warning",
@@ -180,7 +180,7 @@ def _client_problems(tls: ServerTLSSettings) -> Iterator[Problem]:
 def _version_problems(tls: ServerTLSSettings) -> Iterator[Problem]:
     low, high = tls.min_protocol_version, tls.max_protocol_version
     if low in _VERSIONS and high in _VERSIONS and _VERSIONS.index(low) > _VERSIONS.index(high):
-        yield Problem("GW063", f"minProtocolVersion {low} is above {high}", ("minProtocolVersion",))
+        yield Problem("GW093", f"minProtocolVersion {low} is above {high}", ("minProtocolVersion",))
     for field, version in (("minProtocolVersion", low), ("maxProtocolVersion", high)):
         if version in {"TLSV1_0", "TLSV1_1"} and not tls.cipher_suites:
             message = f"{version} is not offered by today's TLS libraries without cipherSuites"
