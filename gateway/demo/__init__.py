@@ -1,0 +1,1 @@
+"""What `gateway demo` runs beside the gateway: sample backends and a little traffic."""

@@ -1,0 +1,67 @@
+"""What to try while the demo runs, as lines to paste into another terminal.
+
+Lifetime: config (constants) and plain functions.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+_TEXT = """\
+The gateway listens on {url} and obeys {path}{admin}.
+Sample backends: {backends}.
+Access log: tail -f {log}
+
+Try in another terminal{where}:
+
+  Chrome always gets v2
+    curl -s -H 'Host: reviews' -A 'Mozilla/5.0 Chrome/140.0.0.0' {url}/reviews/0
+
+  nine in ten of everybody else get v1
+    for i in $(seq 10); do curl -s -H 'Host: reviews' {url}/reviews/0 | cut -c 1-38; done
+
+  what a backend receives
+    curl -s -H 'Host: httpbin' {url}/headers
+
+  edit the file: the next request obeys
+    sed -i.bak 's/weight: 90/weight: 50/; s/weight: 10$/weight: 50/' {path}
+    mv {path}.bak {path}
+
+  a mistake changes nothing, and is named here and by `check`
+    sed -i.bak 's/subset: v1/subst: v1/' {path}
+    {command} check {path}
+    mv {path}.bak {path}
+
+Ctrl-C ends everything.
+"""
+
+
+def command() -> str:
+    """How to type `gateway` in the shell this runs in."""
+    script = Path(sys.executable).with_name("gateway")
+    if not script.exists() or shutil.which("gateway") == str(script):
+        return "gateway"
+    return shlex.quote(shown(script))
+
+
+def shown(path: Path | str) -> str:
+    """`path` as a person in the current directory would write it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def guide(*, url: str, path: str, admin: str, backends: list[str], log: str) -> str:
+    """The text. `admin` is an address or `off`."""
+    return _TEXT.format(
+        url=url,
+        path=shlex.quote(shown(path)),
+        admin="" if admin == "off" else f"; its admin listener is http://{admin}",
+        backends=", ".join(backends),
+        log=shlex.quote(log),
+        where=f" (in {Path.cwd()})",
+        command=command(),
+    )

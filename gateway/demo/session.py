@@ -1,0 +1,215 @@
+"""The demo from start to end: sample backends, the gateway, traffic, and nothing left behind.
+
+Lifetime: process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.config import load, render
+from gateway.config.settings import host_port
+from gateway.demo import traffic
+from gateway.demo.children import Child
+from gateway.demo.guide import guide
+from gateway.demo.services import Backend, backends_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.config import Config
+    from gateway.demo.screen import Screen
+
+START_PATIENCE = 30.0
+"""Seconds the gateway may take until it accepts connections."""
+STATUS_INTERVAL = 3.0
+"""Seconds between two lines about the split."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class CannotStart(Exception):  # noqa: N818 - what happened; the text is the sentence to print
+    """Why there is no demo."""
+
+    def __init__(self, sentence: str, code: int = 3) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run."""
+
+    paths: tuple[str, ...]
+    host: str
+    port: int
+    admin: str
+    """Address of the admin listener, or `off`."""
+    backends: tuple[Backend, ...]
+    with_traffic: bool
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers."""
+        return f"http://{self.host}:{self.port}"
+
+
+def plan(paths: Sequence[str], *, port: int | None, with_traffic: bool) -> Plan:
+    """Reads the configuration. Raises CannotStart with the findings of a file that cannot be used."""
+    loaded = load(paths)
+    if loaded.config is None:
+        raise CannotStart(render(loaded.findings, loaded.sources))
+    settings = loaded.config.settings.spec
+    host, configured = host_port(settings.listen)
+    return Plan(
+        tuple(paths),
+        host,
+        _gateway_port(loaded.config) or port or configured,
+        os.environ.get("GATEWAY_ADMIN") or settings.admin,
+        tuple(backends_of(loaded.config)),
+        with_traffic,
+    )
+
+
+def _gateway_port(config: Config) -> int | None:
+    """The first HTTP port of the Gateway documents: where there are some, they say what is listened on."""
+    for resource in config.gateways:
+        for server in resource.spec.servers:
+            if server.port is not None and server.port.protocol == "HTTP":
+                return server.port.number
+    return None
+
+
+async def run(plan: Plan, screen: Screen) -> int:
+    """Runs until a signal comes or a part of it ends. Gives the exit code; raises CannotStart."""
+    stop = asyncio.Event()
+    children: list[Child] = []
+
+    def interrupt() -> None:
+        if stop.is_set():  # asked twice: no more patience
+            for child in children:
+                child.kill()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        stack.callback(screen.end_status)
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, interrupt)
+            stack.callback(loop.remove_signal_handler, number)
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-"))
+        log = Path(directory, "access.log")
+        _refuse_taken(plan.host, plan.port)
+        if plan.backends:
+            children.append(await _start_backends(plan, screen))
+            stack.push_async_callback(children[-1].stop)
+        children.append(await _start_gateway(plan, screen, log))
+        stack.push_async_callback(children[-1].stop)
+        await _wait_until_open(plan, children[-1], stop)
+        if stop.is_set():
+            return 0
+        _announce(plan, screen, log)
+        return await _watch(plan, screen, children, stop)
+
+
+def _announce(plan: Plan, screen: Screen, log: Path) -> None:
+    backends = [f"{backend.service} {backend.version} :{backend.port}" for backend in plan.backends]
+    text = guide(url=plan.url, path=plan.paths[0], admin=plan.admin, backends=backends, log=str(log))
+    screen.say(
+        text,
+        "ready",
+        url=plan.url,
+        admin=plan.admin,
+        config=plan.paths,
+        access_log=str(log),
+        backends=[str(backend) for backend in plan.backends],
+    )
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Looks before anything is started: otherwise whoever has the port would be taken for the gateway."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        sentence = f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}."
+        raise CannotStart(f"{sentence} End what runs there, or choose another: --port.") from error
+
+
+async def _start_backends(plan: Plan, screen: Screen) -> Child:
+    specs = [str(backend) for backend in plan.backends]
+    child = await Child.start("backends", ["-m", "gateway.demo.backends", *specs], screen.say)
+    if await child.first_line() != "ready":
+        raise CannotStart("The sample backends did not start.", code=await child.exited or 3)
+    return child
+
+
+async def _start_gateway(plan: Plan, screen: Screen, log: Path) -> Child:
+    arguments = ["-m", "gateway", "run", "--host", plan.host, "--port", str(plan.port)]
+    for path in plan.paths:
+        arguments += ["-c", path]
+    with log.open("wb") as out:
+        return await Child.start("gateway", arguments, screen.say, stdout=out)
+
+
+async def _wait_until_open(plan: Plan, child: Child, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_PATIENCE
+    while not stop.is_set() and not await _accepts(plan.host, plan.port):
+        if child.exited.done():
+            raise CannotStart("The gateway did not start.", code=child.exited.result() or 3)
+        if loop.time() > deadline:
+            raise CannotStart(f"The gateway did not listen on {plan.url} within {START_PATIENCE:.0f} s.")
+        await asyncio.wait({child.exited}, timeout=0.05)
+
+
+async def _accepts(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def _watch(plan: Plan, screen: Screen, children: Sequence[Child], stop: asyncio.Event) -> int:
+    tasks: list[asyncio.Task[None]] = []
+    if plan.with_traffic:
+        split = traffic.Split()
+        rng = random.Random()  # noqa: S311 - which sample request comes next
+        tasks = [
+            asyncio.create_task(traffic.run(plan.url, split, rng)),
+            asyncio.create_task(_report(screen, split)),
+        ]
+    stopping = asyncio.create_task(stop.wait())
+    exits = [child.exited for child in children]
+    try:
+        await asyncio.wait({stopping, *exits, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for pending in (stopping, *tasks):
+            pending.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)
+        screen.end_status()
+    ended = [child for child in children if child.exited.done()]
+    for child in ended:
+        code = child.exited.result()
+        screen.say(f"The {child.name} ended by itself with exit code {code}; so does the demo.")
+    if not ended:
+        screen.say("Stopping.", "stopping")
+    return 1 if ended else 0
+
+
+async def _report(screen: Screen, split: traffic.Split) -> None:
+    while True:
+        await asyncio.sleep(STATUS_INTERVAL)
+        screen.show(split)
