@@ -30,6 +30,11 @@ class Position:
     length: int = 1
     """Characters to underline."""
 
+    @property
+    def where(self) -> tuple[str, int, int]:
+        """Path, line and column: how a `Finding` begins."""
+        return self.path, self.line, self.column
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
