@@ -1,0 +1,102 @@
+"""The record of one request: what was asked, what was decided, how it ended.
+
+Lifetime: request. The spine fills it in; telemetry reads it once, when the exchange is over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from gateway.http.flags import Flag
+    from gateway.http.headers import Headers
+    from gateway.http.request import Request
+    from gateway.routing.route import Destination, Route
+    from gateway.upstream import Connection, Endpoint, UpstreamError
+
+
+class ClientGone(Exception):  # noqa: N818 - an event, not an error
+    """The client left before its response was complete; nobody upstream is to blame."""
+
+
+class Exchange:
+    """One request from first byte to last, its decisions and its end."""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "committed",
+        "connection",
+        "deadline",
+        "destination",
+        "details",
+        "endpoint",
+        "flags",
+        "gone",
+        "protocol",
+        "request",
+        "request_id",
+        "response_headers",
+        "route",
+        "service_time",
+        "started_at",
+        "status",
+        "task",
+        "transport_failure",
+        "upload_done",
+        "upload_task",
+        "waiting_since",
+    )
+
+    def __init__(self, request: Request, request_id: str, protocol: str, started_at: float) -> None:
+        self.request = request
+        self.request_id = request_id
+        self.protocol = protocol
+        """`HTTP/1.1`."""
+        self.started_at = started_at
+        """Seconds of the monotonic clock."""
+        self.waiting_since = started_at
+        """When the complete request had been sent upstream; service time counts from here."""
+        self.route: Route | None = None
+        self.destination: Destination | None = None
+        self.endpoint: Endpoint | None = None
+        self.connection: Connection | None = None
+        self.status = 0
+        """Status sent downstream; 0 while there is none, and for a client that left."""
+        self.flags: tuple[Flag, ...] = ()
+        self.details = "via_upstream"
+        self.transport_failure = ""
+        self.response_headers: Headers | None = None
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.service_time = -1.0
+        """Seconds until the upstream's response head; negative when no upstream answered."""
+        self.committed = False
+        """A byte went downstream: no other answer can follow."""
+        self.gone = False
+        """The client left."""
+        self.upload_done = True
+        """The whole request body has been read from the client."""
+        self.upload_task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        """The task to cancel when the client leaves while we wait for a connection; None otherwise."""
+        self.deadline: asyncio.TimerHandle | None = None
+
+    def client_gone(self) -> None:
+        """The client left: end the upstream side at once (called by the server's side)."""
+        if self.gone:
+            return
+        self.gone = True
+        if self.connection is not None:
+            self.connection.abort()
+        elif self.task is not None:
+            self.task.cancel()
+
+    def interrupt(self, error: UpstreamError) -> None:
+        """A deadline passed: whoever waits for the upstream is woken with `error`."""
+        if self.connection is not None:
+            self.connection.abort(error)
+        elif self.task is not None:
+            self.task.cancel()
