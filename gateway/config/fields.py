@@ -148,8 +148,9 @@ def parse_duration(text: str) -> int | None:
 
 
 def format_duration(seconds: float) -> str:
-    """The way Istio writes a duration: `1.5s`."""
-    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+    """The way Istio writes a duration, to the millisecond: `1.5s`."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{whole}.{milliseconds:03}".rstrip("0").rstrip(".") + "s" if milliseconds else f"{whole}s"
 
 
 def _duration(value: Any) -> float:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00\r\n]")
-_COMMAND = re.compile(r"%%|%[A-Z_0-9]+(?:\([^%]*\))?(?::[0-9]+)?%")
+_COMMAND = re.compile(r"%%|%[A-Z_0-9]+(?:\([^)]*\))?(?::[0-9]+)?%")
 
 AUTHORITY_NAMES = frozenset({"host", ":authority"})
 """Header names (lower-case) that set the authority instead of a header."""

@@ -74,7 +74,7 @@ def _files(paths: Sequence[Path | str] | Path | str, gathering: _Gathering) -> I
     seen: set[str] = set()
     for given in _split([paths] if isinstance(paths, str | Path) else paths):
         for path in _expand(given, gathering):
-            real = os.path.realpath(path)
+            real = _real(path)
             if real not in seen:
                 seen.add(real)
                 yield str(path), path
@@ -86,6 +86,13 @@ def _split(paths: Iterable[Path | str]) -> Iterator[Path]:
             yield from map(Path, split_paths(path))
         else:
             yield Path(path)
+
+
+def _real(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a loop of links, or a NUL: opening the file says so
+        return str(path)
 
 
 def _exists(path: str) -> bool:
