@@ -1,0 +1,71 @@
+"""A cluster as one generation of the configuration sees it.
+
+Lifetime: process, but replaced by a reload that changes its config; endpoints, counters and connections
+are shared with the one before, so a request keeps to the rules it began with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.upstream.balancer import Balancer
+    from gateway.upstream.cluster_config import ClusterConfig
+    from gateway.upstream.connection import Connection
+    from gateway.upstream.endpoint import Endpoint
+    from gateway.upstream.pool import Pool
+
+RESELECTIONS = 5
+"""How often `pick` tries to avoid a host that was tried (Istio: `host_selection_retry_max_attempts`)."""
+
+
+class Cluster:
+    """Where a route's requests go: picks an endpoint, and a connection to it."""
+
+    __slots__ = ("_balancer", "config", "endpoints", "name", "pool")
+
+    def __init__(self, config: ClusterConfig, pool: Pool, balancer: Balancer) -> None:
+        self.name = config.name
+        self.config = config
+        self.pool = pool
+        self.endpoints: Sequence[Endpoint] = balancer.endpoints
+        self._balancer = balancer
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.name} endpoints {len(self.endpoints)}, connections {self.pool.connections}>"
+
+    def pick(self, key: bytes | None = None, tried: Sequence[Endpoint] = ()) -> Endpoint | None:
+        """An endpoint by the cluster's policy, None when there is no healthy one.
+
+        `key` is what consistent hashing hashes; without it those policies pick at random. `tried` are
+        avoided as far as the dice allow, except by hashing: there a key has one place (Istio: retries too).
+        """
+        endpoint = self._balancer.pick(key)
+        if tried and endpoint in tried and (key is None or not self._balancer.hashes):
+            for _ in range(RESELECTIONS):
+                endpoint = self._balancer.pick(None)
+                if endpoint not in tried:
+                    break
+        return endpoint
+
+    def lease(self, endpoint: Endpoint) -> Connection | None:
+        """A clean idle connection, without waiting; None when there is none."""
+        return self.pool.lease(endpoint, self.config)
+
+    async def connect(self, endpoint: Endpoint) -> Connection:
+        """A connection that `lease` had none of: a new one, or at `maxConnections` the first to come free.
+
+        Raises UpstreamError with flag UF. Cancelling it leaks nothing.
+        """
+        return await self.pool.connect(endpoint, self.config)
+
+    async def acquire(self, endpoint: Endpoint) -> Connection:
+        """`lease`, else `connect`."""
+        return self.pool.lease(endpoint, self.config) or await self.pool.connect(endpoint, self.config)
+
+    def adopt(self, balancer: Balancer) -> None:
+        """Follows a change of the endpoints (DNS)."""
+        self._balancer = balancer
+        self.endpoints = balancer.endpoints

@@ -1,0 +1,107 @@
+"""What a cluster is by configuration: who its endpoints are and how they are used.
+
+Lifetime: config. Compared by value: a reload that leaves a cluster's config equal keeps the cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config.outlier import OutlierDetection
+    from gateway.config.tls import ClientTLSSettings
+
+UNLIMITED = 2**32 - 1
+"""Istio's default of every limit."""
+
+
+class Resolution(StrEnum):
+    """How the endpoints' addresses are found (ServiceEntry `resolution`)."""
+
+    NONE = "NONE"
+    STATIC = "STATIC"
+    DNS = "DNS"
+    """Every address of every name is an endpoint (Envoy STRICT_DNS)."""
+    DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+    """One address at a time, in turn (Envoy LOGICAL_DNS)."""
+
+
+class Policy(StrEnum):
+    """How an endpoint is picked."""
+
+    LEAST_REQUEST = "LEAST_REQUEST"
+    ROUND_ROBIN = "ROUND_ROBIN"
+    RANDOM = "RANDOM"
+    RING_HASH = "RING_HASH"
+    MAGLEV = "MAGLEV"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """One place that serves the cluster: an IP address, a host name or a Unix socket, and a port."""
+
+    address: str
+    """`10.0.0.1`, `::1`, `reviews.internal` or `/run/reviews.sock` (port 0)."""
+    port: int
+    weight: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    locality: str = ""
+    """`region/zone/subzone`."""
+    hostname: str = ""
+    """The name this address was found under; empty when it was configured."""
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether this is a Unix socket."""
+        return self.address.startswith(("/", "@"))
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """TCP keep-alive probes; None leaves the system's value."""
+
+    probes: int | None = None
+    time: float | None = None
+    interval: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """One service port, or one subset of it, after every DestinationRule has spoken."""
+
+    name: str
+    """`outbound|9080|v1|reviews.default.svc.cluster.local`."""
+    host: str
+    port: int
+    subset: str = ""
+    namespace: str = "default"
+    """The ServiceEntry's."""
+    endpoints: tuple[EndpointConfig, ...] = ()
+    resolution: Resolution = Resolution.STATIC
+
+    policy: Policy = Policy.LEAST_REQUEST
+    table_size: int = 0
+    """Least size of the ring (RING_HASH), or size of the table (MAGLEV)."""
+
+    max_connections: int = UNLIMITED
+    """Further requests wait as pending."""
+    connect_timeout: float = 10.0
+    idle_timeout: float | None = 3600.0
+    """Seconds an idle connection is kept; None: for ever."""
+    max_requests_per_connection: int = 0
+    """0: no limit; 1: no keep-alive."""
+    max_connection_duration: float | None = None
+    keepalive: Keepalive | None = None
+
+    response_head_bytes: int = 61440
+    response_headers: int = 200
+
+    outlier: OutlierDetection | None = None
+    tls: ClientTLSSettings | None = None
+
+    def __repr__(self) -> str:
+        return f"<ClusterConfig {self.name} {self.resolution} {self.policy} endpoints {len(self.endpoints)}>"

@@ -1,0 +1,452 @@
+"""One HTTP/1.1 connection to an endpoint: one request at a time, both directions at once.
+
+Lifetime: process. Between requests it lies idle in its endpoint's pool, but only when it is provably
+clean; whatever is in doubt is closed, for a byte left over would be the next user's answer (security.md F2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.upstream.errors import UpstreamError, local_reset, protocol_error, terminated
+from gateway.upstream.response import (
+    END_OF_HEAD,
+    ChunkedBody,
+    Framing,
+    ResponseHead,
+    check_partial_head,
+    parse_head,
+)
+
+if TYPE_CHECKING:
+    from gateway.upstream.cluster_config import ClusterConfig
+    from gateway.upstream.endpoint import Endpoint
+
+Body = int
+"""How a request's body is framed: `NO_BODY`, `CHUNKED` or `sized(n)`."""
+NO_BODY: Final[Body] = 0
+CHUNKED: Final[Body] = -1
+
+
+def sized(length: int) -> Body:
+    """A body of exactly `length` bytes (Content-Length)."""
+    return length
+
+
+MAX_INTERIM = 16
+"""1xx responses before the final one (security.md R14)."""
+ENOUGH = 64 * 1024
+"""Unread body bytes at which reading pauses when nobody waits for them."""
+TOO_MUCH = 256 * 1024
+"""The same when somebody waits: uvloop may deliver several pieces before the waiting task runs."""
+
+_IDLE, _HEAD, _BODY, _DONE, _CLOSED = range(5)
+"""Where the response is: none asked for, head awaited, body under way, complete, connection closed."""
+
+
+class Connection(asyncio.Protocol):
+    """Use: `start`, then `response` and `read` until b"" in one task, `write` and `finish` in the same or
+    another, and last exactly one `release` or `abort`; after it the connection may be someone else's.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_chunked",
+        "_config",
+        "_error",
+        "_head",
+        "_interim",
+        "_loop",
+        "_partial",
+        "_paused",
+        "_pieces",
+        "_poll",
+        "_reader",
+        "_remaining",
+        "_requests",
+        "_state",
+        "_to_head",
+        "_transport",
+        "_unsent",
+        "_writer",
+        "_writes_paused",
+        "counted",
+        "endpoint",
+        "idle_at",
+        "local_address",
+        "opened_at",
+        "request_sent",
+        "response_started",
+        "reused",
+        "socket",
+    )
+
+    def __init__(self, endpoint: Endpoint, config: ClusterConfig) -> None:
+        self.endpoint = endpoint
+        self.reused = False
+        """Whether an earlier request used it: a close without a byte may then be a stale connection."""
+        self.counted = False
+        """Whether it occupies a slot of its pool."""
+        self.opened_at = self.idle_at = 0.0
+        self.local_address = ""
+        """Our side, as `%UPSTREAM_LOCAL_ADDRESS%` prints it."""
+        self.socket: Any = None
+        self.request_sent = False
+        """Whether a byte of the current request was written."""
+        self.response_started = False
+        """Whether a byte of its response arrived."""
+        self._config = config
+        self._requests = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._transport: Any = None
+        self._poll: Any = None
+        self._state = _IDLE
+        self._error: UpstreamError | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._writes_paused = self._paused = False
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._head: ResponseHead | None = None
+        self._partial: bytearray | None = None
+        self._chunked: ChunkedBody | None = None
+        self._remaining = self._interim = self._unsent = 0
+        self._to_head = False
+
+    def __repr__(self) -> str:
+        state = ("idle", "awaiting head", "receiving", "complete", "closed")[self._state]
+        return (
+            f"<Connection {self.local_address} -> {self.endpoint.address} {state}, requests {self._requests}>"
+        )
+
+    # -- the request ---------------------------------------------------------------------------
+
+    def start(self, head: bytes, *, method: str, body: Body) -> None:
+        """Sends the complete request head, blank line included; raises UpstreamError on a dead connection."""
+        if self._state != _IDLE:
+            raise terminated(sent=False)
+        self._state = _HEAD
+        self._head = None
+        self._interim = 0
+        self._to_head = method == "HEAD"
+        self._unsent = body
+        self._requests += 1
+        self.response_started = False
+        self.request_sent = True
+        self._transport.write(head)
+
+    async def write(self, chunk: bytes) -> None:
+        """Sends a piece of the request body, waiting while the socket is full.
+
+        UpstreamError when the connection died. A response that is already complete can still be read then.
+        """
+        if not chunk:
+            return  # As a chunk it would end the body.
+        if self._state == _CLOSED:
+            raise self._error or terminated(sent=True)
+        if self._unsent == CHUNKED:
+            self._transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
+        elif len(chunk) > self._unsent:
+            raise local_reset(sent=True)
+        else:
+            self._unsent -= len(chunk)
+            self._transport.write(chunk)
+        if self._writes_paused:
+            self._writer = self._loop.create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+            if self._state == _CLOSED:
+                raise self._error or terminated(sent=True)
+
+    def finish(self) -> None:
+        """Ends the request body. A sized body that is short leaves the connection unfit for reuse."""
+        if self._unsent == CHUNKED:
+            self._unsent = 0
+            if self._state != _CLOSED:
+                self._transport.write(b"0\r\n\r\n")
+
+    # -- the response --------------------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole response has arrived: then `read` never waits."""
+        return self._state == _DONE or (self._state == _CLOSED and self._error is None)
+
+    async def response(self) -> ResponseHead:
+        """The final response's head; 1xx are swallowed. UpstreamError when there is none."""
+        while self._head is None:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._head
+
+    async def read(self) -> bytes:
+        """The next piece of the body, b"" at its end; UpstreamError when it was cut off."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._state >= _DONE:
+                return b""
+            await self._wait()
+        pieces = self._pieces
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            if self._state != _CLOSED:
+                self._transport.resume_reading()
+        if len(pieces) == 1:
+            return pieces.pop()
+        joined = b"".join(pieces)
+        pieces.clear()
+        return joined
+
+    async def _wait(self) -> None:
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Ends the use of the connection: back to the pool when it is provably clean, else closed."""
+        self.endpoint.active -= 1
+        head = self._head
+        if self._state == _IDLE:
+            self.park()  # Never used.
+        elif (
+            self._state == _DONE
+            and not self._unsent
+            and head is not None
+            and head.keep_alive
+            and not self.endpoint.retired
+            and not self._worn()
+        ):
+            self._pieces.clear()
+            self._head = None
+            self._buffered = 0
+            self._state = _IDLE
+            self.request_sent = False
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
+            self.park()
+        else:
+            self.close()
+
+    def abort(self, error: UpstreamError | None = None) -> None:
+        """Ends the use by closing the connection; who waits on it gets `error` (default: local reset)."""
+        self.endpoint.active -= 1
+        self._shut(error or local_reset(sent=self.request_sent))
+
+    def park(self) -> None:
+        """Gives a clean connection to who waits for one, or lays it into the pool."""
+        endpoint = self.endpoint
+        if self._state != _IDLE:
+            return  # It died while it was handed over.
+        if endpoint.retired:
+            self.close()
+        elif not endpoint.waiters or not endpoint.pool.hand_over(self):
+            self.idle_at = endpoint.pool.clock()
+            endpoint.idle.append(self)
+
+    def enlist(self, config: ClusterConfig) -> bool:
+        """Readies an idle connection for a request; closes it and says False when it is not clean any more.
+
+        The poll sees what arrived since the loop last looked: an answer nobody asked for, or the end.
+        """
+        if self._state != _IDLE or self._poll.poll(0):
+            self.close()
+            return False
+        self._config = config
+        self.reused = True
+        return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent on it any more."""
+        return self._state == _CLOSED
+
+    def close(self) -> None:
+        """Closes the connection, whatever it is doing."""
+        self._shut(None if self.complete or self._state == _IDLE else local_reset(sent=self.request_sent))
+
+    def _worn(self) -> bool:
+        """Whether the connection has served enough requests, or long enough."""
+        config = self._config
+        limit, duration = config.max_requests_per_connection, config.max_connection_duration
+        return (0 < limit <= self._requests) or (
+            duration is not None and self.endpoint.pool.clock() - self.opened_at >= duration
+        )
+
+    def _shut(self, error: UpstreamError | None) -> None:
+        """Closes the transport, leaves the pool and wakes both sides; the first reason stays."""
+        if self._state == _CLOSED:
+            return
+        if self._state == _IDLE and self in self.endpoint.idle:
+            self.endpoint.idle.remove(self)
+        self._state = _CLOSED
+        self._error = error
+        self._chunked = self._partial = None
+        if self._unsent or error is not None:
+            self._transport.abort()  # Not close(): that would first wait for unsent bytes to drain.
+        else:
+            self._transport.close()
+        if self.counted:
+            self.counted = False
+            self.endpoint.pool.free(self.endpoint)
+        self._wake()
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # -- events of the transport ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called once by the loop."""
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self.socket = transport.get_extra_info("socket")
+        self._poll = select.poll()
+        self._poll.register(self.socket.fileno(), select.POLLIN)
+        name = transport.get_extra_info("sockname")
+        if isinstance(name, tuple):
+            self.local_address = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        self.opened_at = self.endpoint.pool.clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone; a reset does not end a close-delimited body, a FIN does."""
+        if self._state == _BODY and self._head is not None and self._head.framing is Framing.CLOSE:
+            self._shut(None if exc is None else protocol_error("connection reset in the body"))
+        else:
+            self._shut(self._cut())
+
+    def eof_received(self) -> bool:
+        """The upstream will send no more; returning False closes our side too."""
+        self.connection_lost(None)
+        return False
+
+    def _cut(self) -> UpstreamError | None:
+        """What a close by the upstream means now; like Envoy, inside a message it is a protocol error."""
+        if self._state in {_IDLE, _DONE}:
+            return None
+        if self.response_started:
+            return protocol_error("connection closed inside the response")
+        return terminated(sent=self.request_sent)
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self._writes_paused = True
+
+    def resume_writing(self) -> None:
+        """The socket takes bytes again."""
+        self._writes_paused = False
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the response, or bytes nobody asked for."""
+        try:
+            if self._state == _BODY:
+                self._take_body(data)
+            elif self._state == _HEAD:
+                self.response_started = True
+                self._take_head(data)
+            else:
+                self._shut(None)
+        except UpstreamError as error:
+            self._shut(error)
+        self._wake()
+
+    def _take_head(self, data: bytes) -> None:
+        """Collects the head, skips interim ones, and sees how the body is framed."""
+        partial = self._partial
+        if partial is None:
+            end = data.find(END_OF_HEAD)
+        else:
+            begin = max(len(partial) - 3, 0)
+            partial += data
+            end = partial.find(END_OF_HEAD, begin)
+            data = bytes(partial) if end >= 0 else data
+        config = self._config
+        limit = config.response_head_bytes
+        while end >= 0:
+            end += len(END_OF_HEAD)
+            if end > limit:
+                raise protocol_error(f"response head larger than {limit} bytes")
+            head = parse_head(data[:end], to_head=self._to_head, max_headers=config.response_headers)
+            if head.status >= 200:
+                self._partial = None
+                self._take_final(head, data, end)
+                return
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise protocol_error(f"more than {MAX_INTERIM} interim responses")
+            data, partial = data[end:], None
+            end = data.find(END_OF_HEAD)
+        if partial is None:
+            self._partial = partial = bytearray(data)
+        check_partial_head(partial, limit)
+
+    def _take_final(self, head: ResponseHead, data: bytes, end: int) -> None:
+        """The final head ends at `end` of `data`; the rest is body, or a reason to close."""
+        self._head = head
+        size = len(data) - end
+        if head.framing is Framing.SIZED:
+            missing = head.length - size
+            if missing > 0:
+                self._state = _BODY
+                self._remaining = missing
+                if size:
+                    self._keep(data[end:])
+            else:
+                if head.length:
+                    self._pieces.append(data[end : end + head.length])
+                self._finish_response(surplus=missing < 0)
+        elif head.framing is Framing.NONE:
+            self._finish_response(surplus=size > 0)
+        else:
+            self._state = _BODY
+            if head.framing is Framing.CHUNKED:
+                self._chunked = ChunkedBody()
+            if size:
+                self._take_body(data[end:])
+
+    def _take_body(self, data: bytes) -> None:
+        """A sized body is counted and passed on as it came: no parser, no copy."""
+        if self._chunked is not None:
+            for piece in self._chunked.feed(data):
+                self._keep(piece)
+            if self._chunked.complete:
+                self._finish_response(surplus=self._chunked.surplus)
+            return
+        self._remaining -= len(data)
+        if self._remaining > 0 or self._head.framing is Framing.CLOSE:  # type: ignore[union-attr] # _BODY has a head
+            self._keep(data)
+            return
+        surplus = self._remaining < 0
+        self._pieces.append(data[: self._remaining] if surplus else data)
+        self._finish_response(surplus=surplus)
+
+    def _keep(self, piece: bytes) -> None:
+        """Holds a piece until it is read, and the upstream back when there is enough of them."""
+        self._pieces.append(piece)
+        self._buffered += len(piece)
+        if not self._paused and self._buffered >= (ENOUGH if self._reader is None else TOO_MUCH):
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _finish_response(self, *, surplus: bool) -> None:
+        """The response is complete; bytes beyond it condemn the connection at once."""
+        self._state = _DONE
+        self._chunked = None
+        if surplus:
+            self._shut(None)

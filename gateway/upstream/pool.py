@@ -1,0 +1,188 @@
+"""The connections of one cluster: who may open one, who waits, what lies idle.
+
+Lifetime: process. Shared by every generation of the cluster; `maxConnections` is the newest one's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gateway.upstream.cluster_config import UNLIMITED
+from gateway.upstream.connect import open_connection
+from gateway.upstream.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.upstream.cluster_config import ClusterConfig
+    from gateway.upstream.connection import Connection
+
+
+class Pool:
+    """Counts, endpoints and waiters of one cluster. Everything runs on the loop, so nothing locks."""
+
+    __slots__ = ("_arrivals", "clock", "connections", "endpoints", "limit", "name", "pending")
+
+    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+        self.name = name
+        self.clock = clock
+        self.endpoints: dict[tuple[str, int], Endpoint] = {}
+        """In use, by address and port; retired ones are gone from here."""
+        self.connections = 0
+        """Open connections and those being opened, retired endpoints included."""
+        self.pending = 0
+        """Requests waiting because `limit` is reached."""
+        self.limit = UNLIMITED
+        """`maxConnections`. As in Envoy an endpoint without any connection may always open one, or its
+        requests would wait for other endpoints' connections that they cannot use."""
+        self._arrivals = 0
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name} connections {self.connections}, pending {self.pending}>"
+
+    def endpoint(self, host: str, port: int) -> Endpoint:
+        """The endpoint at this address: the same object as long as nobody retires it."""
+        found = self.endpoints.get((host, port))
+        if found is None:
+            found = self.endpoints[host, port] = Endpoint(self, host, port)
+        return found
+
+    def retire(self, endpoint: Endpoint) -> None:
+        """Forgets an endpoint; its connections close as they become idle."""
+        self.endpoints.pop((endpoint.host, endpoint.port), None)
+        endpoint.retire()
+
+    def lease(self, endpoint: Endpoint, config: ClusterConfig) -> Connection | None:
+        """A clean idle connection, the youngest first; None when there is none."""
+        idle = endpoint.idle
+        while idle:
+            connection = idle.pop()
+            if connection.enlist(config):
+                endpoint.active += 1
+                endpoint.requests += 1
+                return connection
+        return None
+
+    async def connect(self, endpoint: Endpoint, config: ClusterConfig) -> Connection:
+        """A connection for one request: a new one, or at the limit the first that comes free.
+
+        Raises UpstreamError (UF) when it cannot be opened. Cancelling it at any moment leaks nothing.
+        """
+        endpoint.active += 1
+        endpoint.requests += 1
+        try:
+            while True:
+                if self._may_open(endpoint):
+                    self._reserve(endpoint)
+                    granted = None
+                else:
+                    granted = await self._wait(endpoint)
+                if granted is None:
+                    return await self._open(endpoint, config)
+                if granted.enlist(config):
+                    return granted
+        except BaseException:
+            endpoint.active -= 1
+            raise
+
+    async def _open(self, endpoint: Endpoint, config: ClusterConfig) -> Connection:
+        """Opens a connection into a reserved slot."""
+        try:
+            connection = await open_connection(endpoint, config)
+        except BaseException:
+            self.free(endpoint)
+            raise
+        if connection.closed:  # Accepted and dropped at once: its slot has nobody to give it back.
+            self.free(endpoint)
+        else:
+            connection.counted = True
+        return connection
+
+    async def _wait(self, endpoint: Endpoint) -> Connection | None:
+        """The next clean connection of the endpoint, or None for a slot that is reserved now."""
+        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        endpoint.waiters[waiter] = self._arrivals
+        self.pending += 1
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():  # Granted and cancelled in the same moment.
+                connection = waiter.result()
+                if connection is None:
+                    self.free(endpoint)
+                else:
+                    connection.park()
+            raise
+        finally:
+            endpoint.waiters.pop(waiter, None)
+            self.pending -= 1
+
+    def hand_over(self, connection: Connection) -> bool:
+        """Gives a clean connection to the first request waiting for its endpoint, if there is one."""
+        waiter = _first(connection.endpoint)
+        if waiter is None:
+            return False
+        waiter.set_result(connection)
+        return True
+
+    def free(self, endpoint: Endpoint) -> None:
+        """Takes back the slot of a connection that closed or never opened."""
+        self.connections -= 1
+        endpoint.connections -= 1
+        if self.pending:
+            self._grant(endpoint)
+
+    def set_limit(self, limit: int) -> None:
+        """Follows a reload; a raised limit lets waiting requests connect at once."""
+        self.limit = limit
+        while self.pending and self.connections < limit and self._grant(None):
+            pass
+
+    def sweep(self, config: ClusterConfig) -> None:
+        """Closes connections that were idle for too long, or are too old."""
+        now = self.clock()
+        for endpoint in self.endpoints.values():
+            idle = endpoint.idle
+            while idle and config.idle_timeout is not None and idle[0].idle_at + config.idle_timeout <= now:
+                idle[0].close()
+            if config.max_connection_duration is not None:
+                oldest = now - config.max_connection_duration
+                for connection in [item for item in idle if item.opened_at <= oldest]:
+                    connection.close()
+
+    def _may_open(self, endpoint: Endpoint) -> bool:
+        return self.connections < self.limit or not endpoint.connections
+
+    def _reserve(self, endpoint: Endpoint) -> None:
+        self.connections += 1
+        endpoint.connections += 1
+
+    def _grant(self, endpoint: Endpoint | None) -> bool:
+        """Lets one waiting request connect: of the freed endpoint if it has none left, else the oldest."""
+        if endpoint is not None and not endpoint.connections and (waiter := _first(endpoint)) is not None:
+            self._reserve(endpoint)
+            waiter.set_result(None)
+            return True
+        if self.connections >= self.limit:
+            return False
+        waiting = [
+            (item.waiters[waiter], waiter, item)
+            for item in self.endpoints.values()
+            if (waiter := _first(item)) is not None
+        ]
+        if not waiting:
+            return False
+        _, waiter, item = min(waiting, key=lambda entry: entry[0])
+        self._reserve(item)
+        waiter.set_result(None)
+        return True
+
+
+def _first(endpoint: Endpoint) -> asyncio.Future[Connection | None] | None:
+    """The request that has waited longest and still waits; a finished future is only not yet cleaned up."""
+    for waiter in endpoint.waiters:
+        if not waiter.done():
+            return waiter
+    return None
