@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import re2
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Strict, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
 from gateway.config.model import Checked, Model, Problem, camel, rejection
 from gateway.config.names import (
@@ -91,6 +92,11 @@ class FrozenMap(dict[K, V]):
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        """For pydantic's JSON Schema, which writes defaults down."""
+        return core_schema.no_info_after_validator_function(cls, core_schema.dict_schema())
 
     def __reduce__(self) -> tuple[type[FrozenMap[K, V]], tuple[dict[K, V]]]:
         return FrozenMap, (dict(self),)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from gateway.config.config import Config
 from gateway.config.document import decode
-from gateway.config.findings import ConfigError, Finding
+from gateway.config.findings import CODES, ConfigError, Finding
 from gateway.config.settings import GatewaySettings
-from gateway.config.yaml import MAX_BYTES, read
+from gateway.config.yaml import MAX_BYTES, SPLIT, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,7 +117,7 @@ def _expand(path: Path, gathering: _Gathering) -> list[Path]:
         gathering.report(str(path), "GW001", f"cannot be read: {_reason(error)}")
         return []
     if not files:
-        gathering.report(str(path), "GW011", "no *.yaml or *.yml in this directory", severity="warning")
+        gathering.report(str(path), "GW011", "no *.yaml or *.yml in this directory")
     return files
 
 
@@ -155,13 +155,13 @@ class _Gathering:
     resources: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
     origins: dict[tuple[str, str, str], Origin] = field(default_factory=dict)
 
-    def report(
-        self, path: str, code: str, message: str, line: int = 1, column: int = 1, severity: str = "error"
-    ) -> None:
-        if severity == "warning":
-            self.findings.append(Finding(path, line, column, "warning", code, message))
-        else:
-            self.findings.append(Finding(path, line, column, "error", code, message, fatal=True))
+    def report(self, path: str, code: str, message: str, line: int = 1, column: int = 1) -> None:
+        """Adds a finding about a file as a whole, as severe as its code."""
+        severity = CODES[code].severity
+        hint = SPLIT if code == "GW003" else None
+        self.findings.append(
+            Finding(path, line, column, severity, code, message, hint, fatal=severity == "error")
+        )
 
     def add(self, name: str, text: str, max_bytes: int) -> None:
         """Reads one text."""
@@ -176,7 +176,7 @@ class _Gathering:
                 if decoded.resource is not None:
                     found += self._keep(decoded.resource, decoded.origin)
         if empty:
-            self.report(name, "GW011", "no document in this file", severity="warning")
+            self.report(name, "GW011", "no document in this file")
         self.findings += sorted(found, key=lambda item: (item.line, item.column))
 
     def _keep(self, resource: Resource, origin: Origin) -> list[Finding]:

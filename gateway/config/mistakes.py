@@ -80,15 +80,14 @@ def _meant(model: type[BaseModel], above: list[int | str], name: str, known: tup
         if wanted in fields_at(model, outer):
             return f'"{wanted}" belongs beside "{owner}": check the indentation'
     for field in known:
-        inner = type_at(model, [*above, field])
-        if isinstance(inner, type) and wanted in getattr(inner, "model_fields", {}) | _names(inner):
+        if any(wanted in _names(type_at(model, [*above, field, *entry])) for entry in ((), (0,))):
             return f'"{wanted}" belongs into "{field}"'
     loose = get_close_matches(wanted, known, 1, 0.5)
     return f'did you mean "{loose[0]}"?' if loose else _listed(known)
 
 
-def _names(model: Any) -> dict[str, Any]:
-    return field_types(model) if hasattr(model, "model_fields") else {}
+def _names(here: Any) -> dict[str, Any]:
+    return field_types(here) if hasattr(here, "model_fields") else {}
 
 
 def _listed(words: tuple[str, ...]) -> str | None:

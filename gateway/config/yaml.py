@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1024 * 1024
 """Largest file; a setting of `read`."""
+SPLIT = "split it: several files and directories may be given"
+"""The remedy of a file above the limit."""
 MAX_DEPTH = 64
 """Deepest nesting; the deepest Istio resource has about 20 levels."""
 MAX_ALIASED = 100_000
@@ -47,7 +49,7 @@ def read(text: str, path: str, *, max_bytes: int = MAX_BYTES) -> tuple[list[Tree
         reader.report("GW002", "this character is not Unicode", pack(line, column, 1))
         return [], reader.findings
     if size > max_bytes:
-        reader.report("GW003", f"the file has {size} bytes; at most {max_bytes} are read", 0)
+        reader.report("GW003", f"the file has {size} bytes; at most {max_bytes} are read", 0, SPLIT)
         return [], reader.findings
     text = text.removeprefix("\ufeff")
     control = _CONTROL.search(text)

@@ -212,3 +212,10 @@ def test_findings_of_aliases_point_at_the_anchor() -> None:
     text = HEAD + "  http:\n  - route: &r [{destination: {host: b, zone: c}}]\n  - route: *r\n"
 
     assert [(item.code, item.line, item.column) for item in found(text)] == [("GW030", 7, 40)]
+
+
+def test_a_rule_s_field_beside_the_rules_belongs_into_them() -> None:
+    """The remedy looks into the entries of lists as well."""
+    text = HEAD + "  http: [{route: [{destination: {host: b}}]}]\n  timeout: 3s\n"
+
+    assert [item.suggestion for item in found(text)] == ['"timeout" belongs into "http"']

@@ -110,8 +110,10 @@ def test_rules_of_servers(spec: str, expected: list[object]) -> None:
         ),
         (
             HTTPS,
-            "tls: {mode: SIMPLE, credentialName: a, minProtocolVersion: TLSV1_3,"
-            " maxProtocolVersion: TLSV1_2}\n",
+            (
+                "tls: {mode: SIMPLE, credentialName: a, minProtocolVersion: TLSV1_3,"
+                " maxProtocolVersion: TLSV1_2}\n"
+            ),
             [("GW093", 1, 60, "error")],
         ),
         (

@@ -22,8 +22,10 @@ def said(spec: str, kind: str = "ServiceEntry") -> list[tuple[str, int, int]]:
     ("spec", "expected"),
     [
         (
-            f"{PORT}hosts: [reviews]\nresolution: STATIC\n"
-            "endpoints: [{address: 127.0.0.1, ports: {http: 9001}}]\n",
+            (
+                f"{PORT}hosts: [reviews]\nresolution: STATIC\n"
+                "endpoints: [{address: 127.0.0.1, ports: {http: 9001}}]\n"
+            ),
             [],
         ),
         (f"{PORT}hosts: [a.b]\nresolution: DNS\n", []),
@@ -47,8 +49,10 @@ def said(spec: str, kind: str = "ServiceEntry") -> list[tuple[str, int, int]]:
             [("GW080", 4, 46)],
         ),
         (
-            f"{PORT}hosts: [a]\nresolution: STATIC\nendpoints: [{{address: 1.2.3.4}}]\n"
-            "workloadSelector: {labels: {a: b}}\n",
+            (
+                f"{PORT}hosts: [a]\nresolution: STATIC\nendpoints: [{{address: 1.2.3.4}}]\n"
+                "workloadSelector: {labels: {a: b}}\n"
+            ),
             [("GW040", 5, 1)],
         ),
         ("hosts: [a]\nports: [{number: 80, name: a}, {number: 80, name: b}]\n", [("GW043", 2, 41)]),
