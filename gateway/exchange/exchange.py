@@ -35,6 +35,7 @@ class Exchange:
         "endpoint",
         "flags",
         "gone",
+        "leased",
         "protocol",
         "request",
         "request_id",
@@ -69,6 +70,8 @@ class Exchange:
         self.details = "via_upstream"
         self.transport_failure = ""
         self.response_headers: Headers | None = None
+        self.leased = False
+        """`connection` is ours: it must be released or aborted, once."""
         self.bytes_received = 0
         self.bytes_sent = 0
         self.service_time = -1.0
@@ -89,14 +92,16 @@ class Exchange:
         if self.gone:
             return
         self.gone = True
-        if self.connection is not None:
-            self.connection.abort()
-        elif self.task is not None:
-            self.task.cancel()
+        self._end(None)
 
     def interrupt(self, error: UpstreamError) -> None:
         """A deadline passed: whoever waits for the upstream is woken with `error`."""
+        self._end(error)
+
+    def _end(self, error: UpstreamError | None) -> None:
         if self.connection is not None:
-            self.connection.abort(error)
+            if self.leased:
+                self.leased = False
+                self.connection.abort(error)
         elif self.task is not None:
             self.task.cancel()

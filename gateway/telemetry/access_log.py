@@ -63,6 +63,7 @@ class JsonLine:
         self._seconds = _Seconds()
 
     def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:
+        """The line, newline included; `ended_at` is of the monotonic clock, `now` seconds since the epoch."""
         request = exchange.request
         headers = request.header_map
         connection = exchange.connection
@@ -141,7 +142,9 @@ class Writer:
                 descriptor = self._reopened(descriptor)
                 _write_all(descriptor, "".join(lines).encode("ascii", "backslashreplace"))
         except OSError as error:
-            logging.getLogger("gateway").error("access log %s: %s; logging stops", self._path, error.strerror)
+            logging.getLogger("gateway").error(  # noqa: TRY400 - the sentence says it all
+                "access log %s: %s; logging stops", self._path, error.strerror
+            )
             self.dropped += 1
         finally:
             if descriptor > 2:

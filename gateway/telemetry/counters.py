@@ -20,10 +20,37 @@ if TYPE_CHECKING:
 
     from gateway.exchange.exchange import Exchange
 
-BUCKETS = (0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000)
+BUCKETS = (
+    0.5,
+    1,
+    5,
+    10,
+    25,
+    50,
+    100,
+    250,
+    500,
+    1000,
+    2500,
+    5000,
+    10000,
+    30000,
+    60000,
+    300000,
+    600000,
+    1800000,
+    3600000,
+)
 """Milliseconds: Envoy's default histogram bounds."""
 
-LABELS = ("reporter", "destination_cluster", "destination_service", "destination_version", "response_code", "response_flags")
+LABELS = (
+    "reporter",
+    "destination_cluster",
+    "destination_service",
+    "destination_version",
+    "response_code",
+    "response_flags",
+)
 
 
 class Series:
@@ -71,7 +98,9 @@ class _Snapshot(Collector):
         self._series = tuple(series)
 
     def collect(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily("istio_requests", "Requests, replies of the gateway included.", labels=LABELS)
+        requests = CounterMetricFamily(
+            "istio_requests", "Requests, replies of the gateway included.", labels=LABELS
+        )
         durations = HistogramMetricFamily(
             "istio_request_duration_milliseconds", "First byte in to last byte out.", labels=LABELS
         )

@@ -1,0 +1,148 @@
+"""The gateway as an ASGI application, alone or in front of another one.
+
+Lifetime: process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gateway.admin import AdminListener
+from gateway.config import ConfigError, render
+from gateway.control import Control
+from gateway.exchange.downstream import Aborted
+from gateway.exchange.spine import Spine
+from gateway.telemetry.record import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger("gateway")
+
+CONFIG_VARIABLE = "GATEWAY_CONFIG"
+DEFAULT_CONFIG = "routes.yaml"
+
+
+def configured_paths() -> list[str]:
+    """Where `GATEWAY_CONFIG` says the configuration is: paths joined with the OS path separator."""
+    return [part for part in os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG).split(os.pathsep) if part]
+
+
+class Gateway:
+    """An ASGI 3 application that routes HTTP requests as the configuration says.
+
+    `config`: paths of files or directories; default: `GATEWAY_CONFIG`, else `routes.yaml`. The configuration
+    is loaded by the lifespan's start-up; a bad one fails it with every finding in the message.
+    """
+
+    def __init__(
+        self,
+        config: Sequence[Path | str] | Path | str | None = None,
+        *,
+        control: Control | None = None,
+        own_process: bool = False,
+    ) -> None:
+        self._config = config
+        self._own_process = own_process
+        self._control = control
+        self.telemetry = Telemetry()
+        self._serve: Callable[[dict[str, Any], Receive, Send], Awaitable[None]] | None = None
+        self._admin: Any = None
+        self._generation = 0
+
+    @property
+    def control(self) -> Control:
+        """The writer of this gateway's state; made when first asked for."""
+        if self._control is None:
+            paths = configured_paths() if self._config is None else self._config
+            self._control = Control(paths, own_process=self._own_process)
+        return self._control
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """The ASGI interface."""
+        kind = scope["type"]
+        if kind == "http":
+            serve = self._serve
+            if serve is None:
+                await self.start()  # A server without lifespan: the first request starts us.
+                serve = self._serve
+                assert serve is not None
+            try:
+                await serve(scope, receive, send)
+            except Aborted:
+                _cut(scope)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1003, "reason": "not supported"})
+
+    async def start(self) -> None:
+        """Loads the configuration unless that has been done, and begins to serve it; ConfigError."""
+        control = self.control
+        if not control.generation:
+            control.load_first()
+        await control.start()
+        self.telemetry.configure(control.snapshot.config.settings, asyncio.get_running_loop())
+        self._generation = control.generation
+        self._serve = Spine(self._snapshot, self.telemetry.record).serve
+        await self._start_admin()
+
+    async def stop(self) -> None:
+        """Ends what `start` began."""
+        if self._admin is not None:
+            await self._admin.stop()
+            self._admin = None
+        await self.control.stop()
+        self.telemetry.close()
+        self._serve = None
+
+    def _snapshot(self) -> Any:
+        snapshot = self._control.snapshot  # type: ignore[union-attr] # start() made it
+        if snapshot.generation != self._generation:
+            self._generation = snapshot.generation
+            self.telemetry.configure(snapshot.config.settings, asyncio.get_running_loop())
+        return snapshot
+
+    async def _start_admin(self) -> None:
+        self._admin = AdminListener(metrics=self.telemetry.counters.exposition)
+        await self._admin.start(self.control)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except ConfigError as error:
+                    text = render(error.findings, error.sources)
+                    print(text, file=sys.stderr)  # noqa: T201 - uvicorn's logger may be off
+                    await send({"type": "lifespan.startup.failed", "message": "the configuration has errors"})
+                    return
+                except Exception as error:
+                    logger.exception("could not start")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _cut(scope: dict[str, Any]) -> None:
+    """Closes the client's connection in the middle of a response: never a clean end (R15)."""
+    connection = (scope.get("extensions") or {}).get("gateway")
+    if connection is not None:
+        connection.abort()
+        return
+    message = "the upstream's response ended early; the client's connection is closed"
+    raise RuntimeError(message)
