@@ -1,0 +1,216 @@
+"""What hygiene admits, removes and refuses (security.md, tables H, P and C)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config.settings import GatewaySettingsSpec
+from gateway.exchange.hygiene import CHUNKED, NO_BODY, Admitted, Hygiene, new_request_id
+from gateway.http.reply import Reply
+
+
+def scope(
+    *headers: tuple[bytes, bytes], path: bytes = b"/", method: str = "GET", **more: Any
+) -> dict[str, Any]:
+    base = {
+        "type": "http",
+        "method": method,
+        "scheme": "http",
+        "http_version": "1.1",
+        "raw_path": path,
+        "path": path.decode("latin-1"),
+        "query_string": b"",
+        "client": ("192.0.2.7", 5000),
+        "server": ("127.0.0.1", 8080),
+        "headers": [(b"host", b"Reviews:8080"), *headers],
+    }
+    return {**base, **more}
+
+
+def admitted(settings: GatewaySettingsSpec | None = None, /, **given: Any) -> Admitted:
+    result = Hygiene(settings or GatewaySettingsSpec()).admit(scope(*given.pop("headers", ()), **given))
+    assert isinstance(result, Admitted), result
+    return result
+
+
+def refused(settings: GatewaySettingsSpec | None = None, /, **given: Any) -> Reply:
+    result = Hygiene(settings or GatewaySettingsSpec()).admit(scope(*given.pop("headers", ()), **given))
+    assert isinstance(result, Reply), result
+    return result
+
+
+def test_the_request_is_canonical() -> None:
+    request = admitted(path=b"/a/../b//c%2D").request
+
+    assert (request.host, request.authority, request.path) == ("reviews", b"Reviews:8080", b"/b/c-")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x-envoy-retry-on",
+        b"x-envoy-original-path",
+        b"x-gateway-anything",
+        b"x-forwarded-client-cert",
+        b"x-forwarded-host",
+        b"x-forwarded-prefix",
+        b"x-real-ip",
+        b"forwarded",
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"proxy",
+        b"proxy-authorization",
+        b"keep-alive",
+        b"te",
+        b"upgrade",
+        b"http2-settings",
+        b"expect",
+    ],
+)
+def test_headers_of_untrusted_peers_that_claim_something_are_removed(name: bytes) -> None:
+    request = admitted(headers=[(name, b"spoofed")]).request
+
+    assert b"spoofed" not in [value for _, value in request.headers]
+
+
+def test_forwarding_headers_are_ours() -> None:
+    """An untrusted peer's own list and scheme are dropped; the peer is the client."""
+    result = admitted(headers=[(b"x-forwarded-for", b"127.0.0.1"), (b"x-forwarded-proto", b"https")])
+
+    assert result.request.header_values(b"x-forwarded-for") == [b"192.0.2.7"]
+    assert result.request.header_values(b"x-forwarded-proto") == [b"http"]
+    assert (result.request.client_ip, result.request.scheme) == ("192.0.2.7", "http")
+
+
+def test_a_trusted_proxy_is_believed() -> None:
+    settings = GatewaySettingsSpec(trusted_proxies=("192.0.2.0/24",))
+    headers = [
+        (b"x-forwarded-for", b"6.6.6.6, 203.0.113.9"),
+        (b"x-forwarded-for", b"192.0.2.9"),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-request-id", b"abc-1"),
+    ]
+    result = admitted(settings, headers=headers)
+
+    assert result.request.client_ip == "203.0.113.9"
+    assert result.request.scheme == "https"
+    assert result.request_id == "abc-1"
+    assert result.request.header(b"x-forwarded-for") == b"6.6.6.6, 203.0.113.9,192.0.2.9,192.0.2.7"
+
+
+def test_the_request_id_of_an_untrusted_peer_is_replaced() -> None:
+    result = admitted(headers=[(b"x-request-id", b"chosen-by-client")])
+
+    assert result.request.header_values(b"x-request-id") == [result.request_id.encode()]
+    assert result.request_id != "chosen-by-client"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([(b"host", b"other")], 400),
+        ([(b"content-length", b"5"), (b"transfer-encoding", b"chunked")], 400),
+        ([(b"transfer-encoding", b"chunked"), (b"content-length", b"5")], 400),
+        ([(b"content-length", b"5"), (b"content-length", b"5")], 400),
+        ([(b"content-length", b"+5")], 400),
+        ([(b"content-length", b"5, 5")], 400),
+        ([(b"content-length", b"9" * 19)], 400),
+        ([(b"transfer-encoding", b"gzip, chunked")], 400),
+        ([(b"authorization", b"a"), (b"authorization", b"b")], 400),
+        ([(b"connection", b"close, X-Forwarded-For")], 400),
+        ([(b"connection", b"Authorization")], 400),
+        ([(b"connection", b"X-User")], 400),
+        ([(b"x_forwarded_for", b"6.6.6.6")], 400),
+        ([(b"x-%d" % number, b"") for number in range(100)], 431),
+        ([(b"x-big", b"a" * 62000)], 431),
+    ],
+)
+def test_heads_that_cannot_be_trusted_are_refused(headers: list[tuple[bytes, bytes]], status: int) -> None:
+    assert refused(headers=headers).status == status
+
+
+@pytest.mark.parametrize("host", [b"", b"gw.test/admin?", b"a@gw.test", b"gw.test:99999", b"gw test"])
+def test_a_host_that_is_no_authority_is_refused(host: bytes) -> None:
+    result = Hygiene(GatewaySettingsSpec()).admit({**scope(), "headers": [(b"host", host)]})
+
+    assert isinstance(result, Reply)
+    assert result.status == 400
+
+
+def test_no_host_is_refused() -> None:
+    result = Hygiene(GatewaySettingsSpec()).admit({**scope(), "headers": []})
+
+    assert isinstance(result, Reply)
+    assert result.status == 400
+
+
+@pytest.mark.parametrize(
+    "path", [b"/public/..%2fadmin", b"/admin%00", b"/admin#x", b"/user/..;foo=bar/admin"]
+)
+def test_a_path_without_one_reading_is_refused(path: bytes) -> None:
+    assert refused(path=path).status == 400
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+def test_methods_of_proxies_and_probes_are_refused(method: str) -> None:
+    assert refused(method=method).status == 405
+
+
+def test_headers_named_by_connection_are_dropped() -> None:
+    request = admitted(headers=[(b"connection", b"keep-alive, Hop"), (b"hop", b"1"), (b"stay", b"2")]).request
+
+    assert (request.header(b"hop"), request.header(b"stay")) == (None, b"2")
+
+
+def test_underscores_can_be_allowed_or_dropped() -> None:
+    allowed = admitted(GatewaySettingsSpec(underscore_headers="ALLOW"), headers=[(b"a_b", b"1")])
+    dropped = admitted(GatewaySettingsSpec(underscore_headers="DROP"), headers=[(b"a_b", b"1")])
+
+    assert (allowed.request.header(b"a_b"), dropped.request.header(b"a_b")) == (b"1", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([], NO_BODY),
+        ([(b"content-length", b"0")], 0),
+        ([(b"content-length", b"17")], 17),
+        ([(b"transfer-encoding", b"Chunked")], CHUNKED),
+    ],
+)
+def test_the_framing_of_the_body_is_known(headers: list[tuple[bytes, bytes]], body: int) -> None:
+    assert admitted(headers=headers).body == body
+
+
+token = st.binary(min_size=1, max_size=12).map(bytes.lower)
+
+
+@given(st.lists(st.tuples(token, st.binary(max_size=20)), max_size=12), st.binary(max_size=30))
+def test_any_head_is_admitted_or_refused(headers: list[tuple[bytes, bytes]], path: bytes) -> None:
+    """Never an exception, and nothing hop-by-hop or of the gateway's own namespace gets through."""
+    result = Hygiene(GatewaySettingsSpec()).admit(scope(*headers, path=b"/" + path))
+
+    if isinstance(result, Admitted):
+        names = {name for name, _ in result.request.headers}
+        assert not names & {
+            b"connection",
+            b"transfer-encoding",
+            b"content-length",
+            b"host",
+            b"te",
+            b"upgrade",
+        }
+        assert {name for name in names if name.startswith(b"x-envoy-")} == {b"x-envoy-external-address"}
+    else:
+        assert 300 <= result.status < 500
+
+
+def test_request_ids_are_random_uuids() -> None:
+    ids = {new_request_id() for _ in range(1000)}
+
+    assert len(ids) == 1000
+    assert all(len(one) == 36 and one[14] == "4" and one[19] in "89ab" for one in ids)
