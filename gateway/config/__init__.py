@@ -12,14 +12,17 @@ from gateway.config.gateway import Gateway
 from gateway.config.load import Loaded, load, split_paths
 from gateway.config.marks import Origin
 from gateway.config.resource import Metadata, Resource
+from gateway.config.security import AuthorizationPolicy, PeerAuthentication, RequestAuthentication
 from gateway.config.service_entry import ServiceEntry, WorkloadEntry
 from gateway.config.settings import GatewaySettings
+from gateway.config.telemetry import Telemetry
 from gateway.config.virtual_service import VirtualService
 
 Findings = tuple[Finding, ...]
 
 __all__ = [
     "CODES",
+    "AuthorizationPolicy",
     "Code",
     "Config",
     "ConfigError",
@@ -31,9 +34,12 @@ __all__ = [
     "Loaded",
     "Metadata",
     "Origin",
+    "PeerAuthentication",
     "Position",
+    "RequestAuthentication",
     "Resource",
     "ServiceEntry",
+    "Telemetry",
     "VirtualService",
     "WorkloadEntry",
     "load",

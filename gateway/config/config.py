@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from gateway.config.destination_rule import DestinationRule
     from gateway.config.gateway import Gateway
     from gateway.config.resource import Resource
+    from gateway.config.security import AuthorizationPolicy, PeerAuthentication, RequestAuthentication
     from gateway.config.service_entry import ServiceEntry, WorkloadEntry
+    from gateway.config.telemetry import Telemetry
     from gateway.config.virtual_service import VirtualService
 
 FIELDS = {
@@ -43,10 +45,10 @@ class Config:
     service_entries: tuple[ServiceEntry, ...] = ()
     workload_entries: tuple[WorkloadEntry, ...] = ()
     gateways: tuple[Gateway, ...] = ()
-    authorization_policies: tuple[Any, ...] = ()
-    peer_authentications: tuple[Any, ...] = ()
-    request_authentications: tuple[Any, ...] = ()
-    telemetries: tuple[Any, ...] = ()
+    authorization_policies: tuple[AuthorizationPolicy, ...] = ()
+    peer_authentications: tuple[PeerAuthentication, ...] = ()
+    request_authentications: tuple[RequestAuthentication, ...] = ()
+    telemetries: tuple[Telemetry, ...] = ()
     settings: GatewaySettings = DEFAULTS
     origins: Mapping[int, Origin] = field(default_factory=dict, repr=False, compare=False)
     """By `id` of the resource, which this object keeps alive."""

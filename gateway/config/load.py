@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gateway.config.config import Config
 from gateway.config.document import decode
 from gateway.config.findings import CODES, ConfigError, Finding
+from gateway.config.pending import pending
 from gateway.config.settings import GatewaySettings
 from gateway.config.yaml import MAX_BYTES, SPLIT, read
 
@@ -207,6 +208,18 @@ class _Gathering:
         for text in self.sources.values():
             content = text.encode(errors="surrogatepass")
             digest.update(b"%d:" % len(content) + content)
-        usable = not any(finding.fatal for finding in self.findings)
-        config = Config.of(self.resources.values(), self.origins.values()) if usable else None
+        config = None if self._fatal() else Config.of(self.resources.values(), self.origins.values())
+        if config is not None:
+            self._insert(tuple(pending(config)))
+            config = None if self._fatal() else config
         return Loaded(config, tuple(self.findings), self.sources, digest.hexdigest())
+
+    def _fatal(self) -> bool:
+        return any(finding.fatal for finding in self.findings)
+
+    def _insert(self, findings: tuple[Finding, ...]) -> None:
+        """Adds findings about the whole where they belong: by file, then line."""
+        if findings:
+            order = {name: index for index, name in enumerate(self.sources)}
+            self.findings.extend(findings)
+            self.findings.sort(key=lambda item: (order.get(item.path, -1), item.line, item.column))
