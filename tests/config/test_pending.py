@@ -126,5 +126,5 @@ def test_the_shipped_configuration_starts() -> None:
     for path in (root / "routes.yaml", *sorted((root / "examples").glob("*.yaml"))):
         loaded = load(path)
 
-        assert [] == [str(item) for item in loaded.findings if item.severity == "error"]
+        assert [str(item) for item in loaded.findings if item.severity == "error"] == []
         assert loaded.config is not None
