@@ -1,0 +1,147 @@
+"""The admin API.
+
+Lifetime: process. Answers that may be large are made in a thread that gives way to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from gateway.admin.clusters import clusters_json, clusters_text
+from gateway.admin.dump import documents_json, reload_json, sources_json, status_json
+from gateway.admin.metrics import CONTENT_TYPE, ControlMetrics
+from gateway.admin.pages import index
+from gateway.control.pauses import considerate
+from gateway.control.result import Outcome, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from gateway.control.control import Control
+
+LOGGERS = "gateway"
+"""Root of the loggers whose level can be set here."""
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def admin_app(control: Control, metrics: Callable[[], bytes] | None = None) -> Starlette:
+    """The application; `metrics` gives further expositions in Prometheus' text format, called in a thread."""
+    pages = _Pages(control, metrics)
+    return Starlette(
+        routes=[
+            Route("/", pages.index),
+            Route("/ready", pages.ready),
+            Route("/healthz", pages.healthz),
+            Route("/status", pages.status),
+            Route("/config_dump", pages.config_dump),
+            Route("/clusters", pages.clusters),
+            Route("/metrics", pages.metrics),
+            Route("/stats/prometheus", pages.metrics),
+            Route("/reload", pages.reload, methods=["POST"]),
+            Route("/drain", pages.drain, methods=["POST"]),
+            Route("/logging", pages.logging, methods=["GET"]),
+            Route("/logging", pages.set_logging, methods=["POST"]),
+        ]
+    )
+
+
+class _Pages:
+    def __init__(self, control: Control, metrics: Callable[[], bytes] | None) -> None:
+        self._control = control
+        own = ControlMetrics(control).exposition
+        self._expositions = (own,) if metrics is None else (metrics, own)
+
+    async def index(self, _request: Request) -> Response:
+        return HTMLResponse(index(self._control))
+
+    async def ready(self, _request: Request) -> Response:
+        state = self._control.state
+        return PlainTextResponse(f"{state}\n", 200 if state is State.READY else 503)
+
+    async def healthz(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def status(self, _request: Request) -> Response:
+        return await _json(lambda: status_json(self._control))
+
+    async def config_dump(self, _request: Request) -> Response:
+        control = self._control
+        status, loaded, snapshot = status_json(control), control.loaded, control.snapshot
+        clusters = clusters_json(snapshot.clusters)
+        return await _json(
+            lambda: {
+                **status,
+                "sources": sources_json(loaded),
+                "documents": documents_json(loaded),
+                "clusters": clusters,
+            }
+        )
+
+    async def clusters(self, request: Request) -> Response:
+        # Pools change on the loop, so they are read on the loop.
+        clusters = self._control.snapshot.clusters
+        form = request.query_params.get("format", "text")
+        if form == "json":
+            found = {"generation": self._control.generation, "clusters": clusters_json(clusters)}
+            return await _json(lambda: found)
+        if form == "text":
+            return PlainTextResponse(clusters_text(clusters))
+        return PlainTextResponse("format is json or text\n", 400)
+
+    async def metrics(self, _request: Request) -> Response:
+        def expose() -> bytes:
+            with considerate():
+                return b"".join(exposition() for exposition in self._expositions)
+
+        return Response(await asyncio.to_thread(expose), headers={"content-type": CONTENT_TYPE})
+
+    async def reload(self, _request: Request) -> Response:
+        result = await self._control.reload("admin")
+        return await _json(lambda: reload_json(result), 422 if result.outcome is Outcome.REFUSED else 200)
+
+    async def drain(self, _request: Request) -> Response:
+        self._control.drain()
+        return PlainTextResponse("draining\n")
+
+    async def logging(self, _request: Request) -> Response:
+        return await _json(_levels)
+
+    async def set_logging(self, request: Request) -> Response:
+        level = request.query_params.get("level", "").lower()
+        name = request.query_params.get("logger", LOGGERS)
+        if level not in LEVELS:
+            return PlainTextResponse(f"level is one of {', '.join(LEVELS)}\n", 400)
+        if name not in _levels():
+            return PlainTextResponse("no such logger; GET /logging lists them\n", 404)
+        logging.getLogger(name).setLevel(level.upper())
+        return await _json(_levels)
+
+
+def _levels() -> dict[str, str]:
+    """The effective level of each logger of the gateway."""
+    known = logging.Logger.manager.loggerDict
+    names = sorted({LOGGERS, *(name for name in tuple(known) if name.startswith(f"{LOGGERS}."))})
+    return {name: logging.getLevelName(logging.getLogger(name).getEffectiveLevel()).lower() for name in names}
+
+
+async def _json(make: Callable[[], Any], status: int = 200) -> Response:
+    """An answer whose object and text are made in a thread.
+
+    With an indent the encoder is Python and can be interrupted; the one in C would hold the interpreter.
+    """
+
+    def encode() -> bytes:
+        with considerate():
+            return json.dumps(make(), indent=2, ensure_ascii=False, default=str).encode() + b"\n"
+
+    return Response(await asyncio.to_thread(encode), status, media_type="application/json")

@@ -1,0 +1,85 @@
+"""`/config_dump`: what serves, where it came from, and how the last attempt to replace it went.
+
+Lifetime: request (pure functions). May run in a thread: everything it reads is frozen, or copied at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from gateway.admin.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.config import Finding, Loaded
+    from gateway.control.control import Control
+    from gateway.control.result import ReloadResult
+
+
+def moment(seconds: float | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return (
+        None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    )
+
+
+def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Findings as objects; their source lines stay out, which may hold secrets."""
+    return [asdict(finding) for finding in findings]
+
+
+def reload_json(result: ReloadResult) -> dict[str, Any]:
+    """One attempt."""
+    return {
+        "outcome": str(result.outcome),
+        "generation": result.generation,
+        "reason": result.reason,
+        "at": moment(result.at),
+        "seconds": round(result.seconds, 6),
+        "findings": findings_json(result.findings),
+    }
+
+
+def status_json(control: Control) -> dict[str, Any]:
+    """The state of the process in a few lines (`gateway status`)."""
+    counts = control.counts
+    return {
+        "state": str(control.state),
+        "generation": control.generation,
+        "digest": control.loaded.digest,
+        "paths": [str(path) for path in control.paths],
+        "reloads": {
+            "applied": counts.successes,
+            "refused": counts.errors,
+            "applied_at": moment(counts.applied_at),
+            "last_error": counts.last_error,
+            "last_error_at": moment(counts.last_error_at),
+        },
+        "last_reload": reload_json(control.last),
+        "findings": findings_json(control.serving_findings),
+    }
+
+
+def sources_json(loaded: Loaded) -> list[dict[str, Any]]:
+    """Every file with its size and SHA-256, so that anyone can compare it with a copy."""
+    return [
+        {
+            "path": path,
+            "bytes": len(content := text.encode(errors="surrogatepass")),
+            "sha256": sha256(content).hexdigest(),
+        }
+        for path, text in loaded.sources.items()
+    ]
+
+
+def documents_json(loaded: Loaded) -> list[dict[str, Any]]:
+    """Every document as it was understood, in Istio's names, without secrets."""
+    config = loaded.require()
+    return [
+        redact(resource.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        for resource in (config.settings, *config.resources())
+    ]

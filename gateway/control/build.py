@@ -1,0 +1,79 @@
+"""Files to a generation that could serve: read, plan, prepare, compile. Changes nothing outside itself.
+
+Lifetime: config. Runs in a worker thread while the previous generation serves.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.config import ConfigError, Finding, Loaded, load
+from gateway.config.codes import define
+from gateway.routing import Snapshot, compile_snapshot
+from gateway.upstream import Plan, Prepared, Registry, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gateway.config import Config
+
+logger = logging.getLogger(__name__)
+
+define(
+    "GW199",
+    "internal error",
+    "error",
+    "The files are read without errors and still could not be compiled: a mistake in the gateway, not in the"
+    " configuration. Nothing changed. The log has the traceback; please report it with the files.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A generation that is complete and does not serve yet."""
+
+    loaded: Loaded
+    findings: tuple[Finding, ...]
+    """Warnings, and errors that concern single routes."""
+    plan: Plan
+    prepared: Prepared
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Files that cannot serve, and why."""
+
+    loaded: Loaded
+    findings: tuple[Finding, ...]
+
+    @property
+    def error(self) -> ConfigError:
+        """What `gateway check` prints, as an exception."""
+        return ConfigError(self.findings, self.loaded.sources)
+
+
+def build(paths: Sequence[Path], registry: Registry, generation: int) -> Built | Refused:
+    """The generation that these files describe now. Never raises for what it reads."""
+    loaded = load(paths)
+    if loaded.config is None:
+        return Refused(loaded, loaded.findings)
+    try:
+        return _compile(loaded, loaded.config, registry, generation)
+    except ConfigError as error:
+        return Refused(loaded, (*loaded.findings, *error.findings))
+    except Exception as error:
+        logger.exception("cannot compile a configuration that was read without errors")
+        message = f"cannot be compiled: {type(error).__name__}: {error}"
+        finding = Finding(next(iter(loaded.sources), ""), 1, 1, "error", "GW199", message, fatal=True)
+        return Refused(loaded, (*loaded.findings, finding))
+
+
+def _compile(loaded: Loaded, config: Config, registry: Registry, generation: int) -> Built:
+    planned = plan(config)
+    prepared = registry.prepare(planned)
+    snapshot = compile_snapshot(config, planned, prepared.clusters, generation=generation)
+    return Built(loaded, loaded.findings, planned, prepared, snapshot)
