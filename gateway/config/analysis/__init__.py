@@ -1,0 +1,29 @@
+"""What is wrong between documents: every analyzer, in one tuple.
+
+Lifetime: config. An analyzer is a function from a `Survey` to findings; it never raises and never changes
+anything. A reference that leads nowhere is an error, but not fatal: the route is kept, as Istio keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.config.analysis.destinations import unknown_destinations
+from gateway.config.analysis.survey import Survey
+from gateway.config.unenforced import unenforced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.config.config import Config
+    from gateway.config.findings import Finding
+
+ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (unknown_destinations,)
+"""Every analyzer across documents."""
+
+
+def analyze(config: Config) -> tuple[Finding, ...]:
+    """Findings about the configuration as a whole, in the order of the analyzers."""
+    survey = Survey(config)
+    found = [finding for analyzer in ANALYZERS for finding in analyzer(survey)]
+    return (*found, *unenforced(config))
