@@ -33,8 +33,8 @@ def compile_direct_response(direct: HTTPDirectResponse) -> Answer:
 def compile_redirect(redirect: HTTPRedirect, match: HTTPMatchRequest | None, *, port: int | None) -> Answer:
     """A reply with a Location made of the request and what the redirect changes.
 
-    `port` is the Gateway server's, for `derivePort: FROM_REQUEST_PORT`; None takes the port the request came in
-    on. A code that Envoy has no redirect for leaves a route without action: 503, as for a missing cluster.
+    `port` is the Gateway server's, for `derivePort: FROM_REQUEST_PORT`; None takes the port the request came
+    in on. A code that Envoy has no redirect for leaves a route without action: 503, as for a missing cluster.
     """
     code = redirect.redirect_code or 301
     if code not in _CODES:

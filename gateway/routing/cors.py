@@ -22,9 +22,9 @@ class Cors:
     """A route's CORS policy."""
 
     __slots__ = (
+        "_answers_all",
         "_any_headers",
         "_any_methods",
-        "_answers_all",
         "_credentials",
         "_exposed",
         "_headers",

@@ -3,8 +3,8 @@
 Lifetime: config.
 
 Within a level: first `remove`, then every `set`, then every `add`. With one destination the route's and the
-destination's operations are one level, the destination's after the route's. With several, the destination is a
-level of its own and comes first, so that the route's `set` wins (as Envoy's weighted clusters do).
+destination's operations are one level, the destination's after the route's. With several, the destination is
+a level of its own and comes first, so that the route's `set` wins (as Envoy's weighted clusters do).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class HeaderOps:
         """The headers as they are afterwards, a new list; `headers` is not changed.
 
         Where values have operators, `facts` is given each intermediate list as its `request_headers` (or
-        `response_headers`), so that operators see what stands there then. The caller does so with the result. A
-        value that came from a request and has CR, LF or NUL is left out, and so is what it would have replaced.
+        `response_headers`), so that operators see what stands there then. The caller does so with the result.
+        A value that came from a request and has CR, LF or NUL is left out, and so is what it would replace.
         """
         for level in self._levels:
             headers = level.apply(headers, facts, self._publish)
@@ -96,9 +96,7 @@ class Level:
         return result
 
 
-def _rendered(
-    items: Iterable[tuple[bytes, bytes | Format]], facts: Facts
-) -> Iterable[tuple[bytes, bytes]]:
+def _rendered(items: Iterable[tuple[bytes, bytes | Format]], facts: Facts) -> Iterable[tuple[bytes, bytes]]:
     return [(name, value if isinstance(value, bytes) else value(facts)) for name, value in items]
 
 

@@ -65,7 +65,7 @@ def names(host: str, namespace: str, cluster_domain: str) -> tuple[str, ...]:
     """Every name that clients may use for a VirtualService's host, the full one first.
 
     `reviews` in namespace `shop` is `reviews.shop.svc.cluster.local`, and so are `reviews.shop.svc`,
-    `reviews.shop` and `reviews`; the short names of a full one are its own as well. Other hosts have one name.
+    `reviews.shop` and `reviews`; the short names of a full one are its own as well. Others have one name.
     """
     full = domain(host)
     if "." not in full and "*" not in full and ":" not in full:

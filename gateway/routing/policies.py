@@ -106,7 +106,9 @@ def compile_fault(fault: HTTPFaultInjection | None) -> Fault | None:
     delay, abort = fault.delay, fault.abort
     if delay is not None and delay.fixed_delay:
         # The deprecated whole percentage counts only without the precise one.
-        delay_share = (delay.percent or 0) * 10_000 if delay.percentage is None else per_million(delay.percentage)
+        delay_share = (
+            (delay.percent or 0) * 10_000 if delay.percentage is None else per_million(delay.percentage)
+        )
     if abort is not None and (abort.http_status or abort.grpc_status) and abort.percentage is not None:
         abort_share = per_million(abort.percentage)
     if not delay_share and not abort_share:

@@ -32,8 +32,8 @@ ESCAPED = bad_request("rewritten_path_not_canonical", close=False)
 def compile_rewrite(rewrite: HTTPRewrite | None, match: HTTPMatchRequest | None) -> Rewrite | None:
     """How a route changes the path; None when it does not.
 
-    `uri` replaces the prefix that matched (`/` when there is no path condition), and the whole path of an exact
-    or regex match; `uriRegexRewrite` replaces every match of its regex.
+    `uri` replaces the prefix that matched (`/` when there is no path condition), and the whole path of an
+    exact or regex match; `uriRegexRewrite` replaces every match of its regex.
     """
     if rewrite is None:
         return None
@@ -57,8 +57,8 @@ def compile_guard(
 ) -> Callable[[Request, Random], Reply | None] | None:
     """A check that refuses requests whose rewritten path some backend could read as another one.
 
-    The canonical path has no dot segment, but cutting a prefix in the middle of a segment can make one, and so
-    can a regex. None when that is impossible.
+    The canonical path has no dot segment, but cutting a prefix in the middle of a segment can make one, and
+    so can a regex. None when that is impossible.
     """
     change = compile_rewrite(rewrite, match)
     if rewrite is None or change is None or (rewrite.uri and _swaps_segments(rewrite.uri, match)):

@@ -1,0 +1,88 @@
+"""A listener's virtual hosts: from a request's host to its route.
+
+Lifetime: config.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.routing.answers import https_redirect
+from gateway.routing.hosts import HostTable
+from gateway.routing.index import compile_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gateway.http.reply import Reply
+    from gateway.http.request import Request
+    from gateway.routing.route import Route
+
+
+class VirtualHost:
+    """The routes of one host or host pattern, in the order they are tried."""
+
+    __slots__ = ("domains", "match", "name", "routes")
+
+    def __init__(
+        self, name: str, domains: Sequence[str], routes: Sequence[Route], *, like: VirtualHost | None = None
+    ) -> None:
+        """`like` has the same routes; its index is shared."""
+        self.name = name
+        """The first of its domains."""
+        self.domains = tuple(domains)
+        """Names and patterns that select it."""
+        self.routes = tuple(routes)
+        self.match: Callable[[Request], Route | None] = (
+            compile_index(self.routes) if like is None else like.match
+        )
+        """The first route that takes a request."""
+
+    def __repr__(self) -> str:
+        return f"<VirtualHost {self.name} routes {len(self.routes)}>"
+
+
+class Listener:
+    """A port of a Gateway document, or the one that no document describes."""
+
+    __slots__ = ("_hosts", "https_redirect", "name", "port", "virtual_hosts")
+
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        virtual_hosts: Sequence[VirtualHost],
+        plain_hosts: Mapping[str, bool] | None = None,
+    ) -> None:
+        """`plain_hosts`: for each server host whether plain requests are sent to https."""
+        self.name = name
+        """`http.8080`, or `mesh`."""
+        self.port = port
+        """0 for `mesh`: it may listen anywhere."""
+        self.virtual_hosts = tuple(virtual_hosts)
+        self._hosts = HostTable({domain: host for host in virtual_hosts for domain in host.domains})
+        self.https_redirect: Callable[[Request], Reply | None] | None = None
+        """Asked before `match`: the reply that sends a plain request to https; None: no server wants that."""
+        if plain_hosts and any(plain_hosts.values()):
+            self.https_redirect = _redirector(HostTable(plain_hosts))
+
+    def match(self, request: Request) -> Route | None:
+        """The route of a request: its virtual host's first that takes it. None: 404, flag NR."""
+        host = self._hosts.find(request.host)
+        return None if host is None else host.match(request)
+
+    def virtual_host(self, host: str) -> VirtualHost | None:
+        """The virtual host that `host` (lower-case, no port) selects."""
+        return self._hosts.find(host)
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.name} virtual hosts {len(self.virtual_hosts)}>"
+
+
+def _redirector(hosts: HostTable[bool]) -> Callable[[Request], Reply | None]:
+    def redirect(request: Request) -> Reply | None:
+        if request.scheme != "https" and hosts.find(request.host):
+            return https_redirect(request)
+        return None
+
+    return redirect

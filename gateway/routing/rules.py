@@ -1,0 +1,186 @@
+"""Rules of VirtualServices, compiled to routes.
+
+Lifetime: config. `RuleCompiler` lives for one compilation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.routing.answers import Answer, compile_direct_response, compile_redirect
+from gateway.routing.conditions import compile_conditions
+from gateway.routing.cors import Cors
+from gateway.routing.hash_key import compile_hash_cookie, compile_hash_key
+from gateway.routing.header_ops import authority_override, compile_request_ops, compile_response_ops
+from gateway.routing.hosts import names
+from gateway.routing.policies import MILLION, Mirror, compile_fault, compile_retries, per_million
+from gateway.routing.rewrite import compile_guard, compile_rewrite
+from gateway.routing.route import Destination, Forwarding, Route, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway.config.http_match import HTTPMatchRequest
+    from gateway.config.load_balancer import ConsistentHashLB
+    from gateway.config.references import Destination as Place
+    from gateway.config.settings import GatewaySettingsSpec
+    from gateway.config.virtual_service import HTTPRoute, HTTPRouteDestination, VirtualService
+    from gateway.routing.delegates import Rule
+    from gateway.upstream import Cluster, Plan
+
+
+class RuleCompiler:
+    """Turns rules into routes for the listeners of one generation."""
+
+    def __init__(self, plan: Plan, clusters: Mapping[str, Cluster], settings: GatewaySettingsSpec) -> None:
+        self._plan = plan
+        self._clusters = clusters
+        self._settings = settings
+
+    def routes(
+        self, rule: Rule, root: VirtualService, *, gateways: frozenset[str], port: int | None
+    ) -> Iterator[Route]:
+        """The routes of one rule on one listener; none when every match is for another place.
+
+        `gateways` are the names (`namespace/name`, or `mesh`) under which the listener serves `root`; `port`
+        is the Gateway server's, None on the listener without Gateway document.
+        """
+        http = rule.http
+        matches: list[tuple[int | None, HTTPMatchRequest | None]] = [
+            (index, match)
+            for index, match in enumerate(http.match)
+            if self._applies(match, root, gateways, port)
+        ]
+        if not http.match:
+            matches = [(None, None)]
+        elif not matches:
+            return
+        common = self._forwarding(rule, port or 0)
+        for index, match in matches:
+            source = Source(_name(root), _name(rule.owner), rule.number, index)
+            answer = _answer(http, match, port)
+            yield Route(
+                _route_name(http, match),
+                source,
+                compile_conditions(match, port=port),
+                common,
+                answer=answer,
+                rewrite=compile_rewrite(http.rewrite, match) if answer is None else None,
+                guard=compile_guard(http.rewrite, match) if answer is None else None,
+            )
+
+    def _applies(
+        self, match: HTTPMatchRequest, root: VirtualService, gateways: frozenset[str], port: int | None
+    ) -> bool:
+        """What of a match is decided by the listener and by who this gateway is."""
+        if match.port is not None and port is not None and match.port != port:
+            return False
+        if match.gateways:
+            named = {gateway_key(name, root.metadata.namespace) for name in match.gateways}
+            return not named.isdisjoint(gateways)
+        own = self._settings
+        if match.source_namespace and match.source_namespace != own.namespace:
+            return False
+        return all(own.labels.get(key) == value for key, value in match.source_labels.items())
+
+    def _forwarding(self, rule: Rule, port: int) -> Forwarding:
+        http = rule.http
+        route_response = http.headers.response if http.headers is not None else None
+        if http.redirect is not None or http.direct_response is not None:
+            # Neither faults nor CORS nor retries concern a route that answers by itself.
+            return Forwarding(response_ops=compile_response_ops(route_response))
+        entries = http.route if len(http.route) == 1 else [item for item in http.route if item.weight]
+        destinations = tuple(self._destination(item, rule, len(entries), port) for item in entries)
+        policy = self._hash_policy(destinations)
+        cors = Cors(http.cors_policy) if http.cors_policy is not None else None
+        timeout = http.timeout or None
+        sticky = policy is not None and len(destinations) == 1
+        return Forwarding(
+            destinations=destinations,
+            timeout=timeout,
+            retries=compile_retries(http.retries, timeout=timeout, sticky=sticky),
+            fault=compile_fault(http.fault),
+            mirrors=tuple(self._mirrors(rule, port)),
+            hash_key=compile_hash_key(policy) if policy is not None else None,
+            hash_cookie=compile_hash_cookie(policy) if policy is not None else None,
+            checks=(cors.preflight,) if cors is not None else (),
+            cors=cors.mark if cors is not None else None,
+            response_ops=compile_response_ops(route_response),
+        )
+
+    def _destination(self, item: HTTPRouteDestination, rule: Rule, count: int, port: int) -> Destination:
+        level, own = rule.http.headers, item.headers
+        request = (level.request if level else None, own.request if own else None)
+        response = (level.response if level else None, own.response if own else None)
+        rewrite = rule.http.rewrite
+        authority = rewrite.authority.encode() if rewrite is not None and rewrite.authority else None
+        for operations in request:
+            authority = authority_override(operations) if authority is None else authority
+        name, cluster = self._cluster(item.destination, rule.owner, port)
+        return Destination(
+            cluster=cluster,
+            cluster_name=name,
+            # The only destination gets everything, whatever its weight says.
+            weight=item.weight or 1,
+            authority=authority,
+            request_ops=compile_request_ops(*request, several=count > 1),
+            response_ops=compile_response_ops(*response, several=count > 1),
+        )
+
+    def _cluster(self, place: Place, owner: VirtualService, listener_port: int) -> tuple[str, Cluster | None]:
+        """The cluster of a destination, and its name even when there is none."""
+        namespace = owner.metadata.namespace
+        number = place.port.number if place.port is not None else None
+        found = self._plan.find(
+            place.host, number, place.subset, namespace=namespace, listener_port=listener_port
+        )
+        if found is not None:
+            return found.name, self._clusters.get(found.name)
+        host = names(place.host, namespace, self._settings.cluster_domain)[0]
+        return f"outbound|{number or listener_port}|{place.subset or ''}|{host}", None
+
+    def _hash_policy(self, destinations: tuple[Destination, ...]) -> ConsistentHashLB | None:
+        """The hash policy of the first destination that has one: a route has one key."""
+        for destination in destinations:
+            if destination.cluster is not None:
+                policy: ConsistentHashLB | None = getattr(destination.cluster.config, "consistent_hash", None)
+                if policy is not None:
+                    return policy
+        return None
+
+    def _mirrors(self, rule: Rule, port: int) -> Iterator[Mirror]:
+        http = rule.http
+        places = [(policy.destination, policy.percentage) for policy in http.mirrors]
+        if http.mirror is not None:
+            places.append((http.mirror, http.mirror_percentage))
+        for place, percentage in places:
+            share = MILLION if percentage is None else per_million(percentage)
+            if place is http.mirror and percentage is None and http.mirror_percent is not None:
+                share = http.mirror_percent * 10_000
+            if share:
+                name, cluster = self._cluster(place, rule.owner, port)
+                yield Mirror(cluster, name, share)
+
+
+def gateway_key(reference: str, namespace: str) -> str:
+    """`namespace/name` of a gateway as a VirtualService of `namespace` names it; `mesh` stays."""
+    if reference == "mesh" or "/" in reference:
+        return reference
+    name, _, rest = reference.partition(".")
+    # The old way: `name.namespace.svc.cluster.local`, shortened anywhere.
+    return f"{rest.partition('.')[0] or namespace}/{name}"
+
+
+def _name(service: VirtualService) -> str:
+    return f"{service.metadata.namespace}/{service.metadata.name}"
+
+
+def _route_name(http: HTTPRoute, match: HTTPMatchRequest | None) -> str:
+    own = match.name if match is not None else None
+    return ".".join(part for part in (http.name, own) if part)
+
+
+def _answer(http: HTTPRoute, match: HTTPMatchRequest | None, port: int | None) -> Answer | None:
+    if http.redirect is not None:
+        return compile_redirect(http.redirect, match, port=port)
+    return compile_direct_response(http.direct_response) if http.direct_response is not None else None
