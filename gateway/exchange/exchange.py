@@ -42,6 +42,7 @@ class Exchange:
         "response_headers",
         "route",
         "service_time",
+        "set_cookie",
         "started_at",
         "status",
         "task",
@@ -76,6 +77,8 @@ class Exchange:
         self.bytes_sent = 0
         self.service_time = -1.0
         """Seconds until the upstream's response head; negative when no upstream answered."""
+        self.set_cookie: bytes | None = None
+        """A cookie made for consistent hashing, to be sent with the response."""
         self.committed = False
         """A byte went downstream: no other answer can follow."""
         self.gone = False

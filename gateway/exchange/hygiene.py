@@ -101,7 +101,7 @@ class Hygiene:
             return TOO_LONG_TARGET
         path = canonical(raw_path, self._rules, query)
         if path.__class__ is not bytes:
-            return path  # type: ignore[return-value]
+            return path
         if len(scope["headers"]) > self._limits.request_headers:
             return TOO_MANY_HEADERS
         client = scope.get("client")

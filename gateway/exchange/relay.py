@@ -83,6 +83,8 @@ async def response(
         raise ClientGone
     headers = response_headers(head.headers, head.status, exchange.service_time, server)
     destination, route = exchange.destination, exchange.route
+    if exchange.set_cookie is not None:
+        headers.append((b"set-cookie", exchange.set_cookie))
     exchange.status = head.status
     exchange.response_headers = headers
     if destination is not None and destination.response_ops is not None:

@@ -117,7 +117,11 @@ class Spine:
         cluster = destination.cluster
         if cluster is None:
             return NO_CLUSTER
-        key = route.hash_key(request) if route.hash_key is not None else None
+        key = None
+        if route.hash_key is not None:
+            key = route.hash_key(request)
+            if key is None and route.hash_cookie is not None:
+                key, exchange.set_cookie = route.hash_cookie.make(self._rng)
         endpoint = exchange.endpoint = cluster.pick(key)  # 6
         if endpoint is None:
             return NO_HEALTHY_UPSTREAM
@@ -218,11 +222,15 @@ class Spine:
 
     async def _reply(self, exchange: Exchange, send: Send, reply: Reply, policy: Policy) -> None:
         headers = reply_headers(reply, exchange.request_id, policy.server)
-        destination, route = exchange.destination, exchange.route
-        if destination is not None and destination.response_ops is not None:
-            headers = destination.response_ops.apply(headers, ExchangeFacts(exchange))
-        if route is not None and route.cors is not None:
-            headers = route.cors(exchange.request, headers)
+        exchange.status, exchange.response_headers = reply.status, headers
+        route = exchange.route
+        if route is not None:
+            chosen = exchange.destination
+            operations = route.response_ops if chosen is None else chosen.response_ops
+            if operations is not None:
+                headers = operations.apply(headers, ExchangeFacts(exchange))
+            if route.cors is not None:
+                headers = route.cors(exchange.request, headers)
         await send_reply(exchange, send, reply, headers)
 
     async def _refuse(
