@@ -1,1 +1,7 @@
-"""The same configuration for other proxies."""
+"""The same configuration for another proxy: a static bootstrap for real Envoy."""
+
+from __future__ import annotations
+
+from gateway.export.envoy import Export, export_envoy
+
+__all__ = ["Export", "export_envoy"]

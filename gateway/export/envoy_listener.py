@@ -1,0 +1,190 @@
+"""A listener with its HTTP connection manager, set up as the gateway's own edge is.
+
+Lifetime: config.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gateway.config.fields import format_duration
+from gateway.export.envoy_policies import CORS, FAULT, typed
+from gateway.export.envoy_route import MOST_BODY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.config.settings import GatewaySettingsSpec
+
+_ESCAPED = {
+    "KEEP_UNCHANGED": "KEEP_UNCHANGED",
+    "REJECT": "REJECT_REQUEST",
+    "UNESCAPE_AND_FORWARD": "UNESCAPE_AND_FORWARD",
+    "UNESCAPE_AND_REDIRECT": "UNESCAPE_AND_REDIRECT",
+}
+_UNDERSCORES = {"ALLOW": "ALLOW", "DROP": "DROP_HEADER", "REJECT": "REJECT_REQUEST"}
+
+JSON_LOG = {
+    "start_time": "%START_TIME%",
+    "route_name": "%ROUTE_NAME%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%",
+    "response_code": "%RESPONSE_CODE%",
+    "response_flags": "%RESPONSE_FLAGS%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%",
+    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration": "%DURATION%",
+    "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+    "user_agent": "%REQ(USER-AGENT)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%",
+    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "requested_server_name": "%REQUESTED_SERVER_NAME%",
+    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
+"""Istio's keys (`accessLogEncoding: JSON`)."""
+
+TEXT_LOG = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE%'
+    " %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS%"
+    ' "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION%'
+    ' %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%"'
+    ' "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW%'
+    " %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS%"
+    " %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
+)
+"""Istio's default format."""
+
+
+def envoy_listener(
+    name: str,
+    address: tuple[str, int],
+    virtual_hosts: Sequence[Mapping[str, Any]],
+    settings: GatewaySettingsSpec,
+) -> dict[str, Any]:
+    """One address with its virtual hosts. Believes forwarded headers of the trusted peers only."""
+    routes = {
+        "name": f"http.{address[1]}",
+        "virtual_hosts": virtual_hosts,
+        # An unknown host or subset answers 503 NC instead of refusing the whole configuration.
+        "validate_clusters": False,
+        "ignore_port_in_host_matching": True,
+        "max_direct_response_body_size_bytes": MOST_BODY,
+    }
+    host, port = address
+    chains = [{"filters": [_manager(name, routes, settings, {"use_remote_address": True})]}]
+    if settings.num_trusted_proxies:
+        hops = {"use_remote_address": True, "xff_num_trusted_hops": settings.num_trusted_proxies}
+        chains = [{"filters": [_manager(name, routes, settings, hops)]}]
+    elif settings.trusted_proxies:
+        chains.insert(0, _trusted_chain(name, routes, settings))
+    if settings.limits.connections is not None:
+        for chain in chains:
+            chain["filters"].insert(0, _connection_limit(settings.limits.connections))
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": host, "port_value": port}},
+        "filter_chains": chains,
+    }
+
+
+def _trusted_chain(name: str, routes: Mapping[str, Any], settings: GatewaySettingsSpec) -> dict[str, Any]:
+    networks = [_network(text) for text in settings.trusted_proxies]
+    detection = typed("http.original_ip_detection.xff.v3.XffConfig", xff_trusted_cidrs={"cidrs": networks})
+    detection["skip_xff_append"] = False
+    trust = {
+        "use_remote_address": False,
+        "original_ip_detection_extensions": [
+            {"name": "envoy.http.original_ip_detection.xff", "typed_config": detection}
+        ],
+    }
+    return {
+        "filter_chain_match": {"direct_source_prefix_ranges": networks},
+        "filters": [_manager(name, routes, settings, trust)],
+    }
+
+
+def _network(text: str) -> dict[str, Any]:
+    address, _, length = text.partition("/")
+    return {"address_prefix": address, "prefix_len": int(length or (128 if ":" in address else 32))}
+
+
+def _connection_limit(most: int) -> dict[str, Any]:
+    limit = typed(
+        "filters.network.connection_limit.v3.ConnectionLimit",
+        stat_prefix="connections",
+        max_connections=most,
+    )
+    return {"name": "envoy.filters.network.connection_limit", "typed_config": limit}
+
+
+def _manager(
+    name: str, routes: Mapping[str, Any], settings: GatewaySettingsSpec, trust: Mapping[str, Any]
+) -> dict[str, Any]:
+    limits, timeouts = settings.limits, settings.timeouts
+    decoded = settings.path_normalization == "DECODE_AND_MERGE_SLASHES"
+    manager = typed(
+        "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
+        codec_type="HTTP1",
+        route_config=routes,
+        http_filters=_filters(routes),
+        server_name=settings.server_name,
+        server_header_transformation="OVERWRITE",
+        generate_request_id=True,
+        forward_client_cert_details="SANITIZE",
+        normalize_path=settings.path_normalization != "NONE",
+        merge_slashes=settings.path_normalization in {"MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"},
+        path_with_escaped_slashes_action=_ESCAPED[
+            "UNESCAPE_AND_FORWARD" if decoded else settings.escaped_slashes
+        ],
+        common_http_protocol_options={
+            "headers_with_underscores_action": _UNDERSCORES[settings.underscore_headers],
+            "max_headers_count": limits.request_headers,
+            "idle_timeout": format_duration(timeouts.downstream_idle),
+        },
+        max_request_headers_kb=min(8192, math.ceil(limits.request_head_bytes / 1024)),
+        request_headers_timeout=format_duration(timeouts.request_head),
+        stream_idle_timeout=format_duration(timeouts.stream_idle),
+        drain_timeout=format_duration(timeouts.drain),
+        upgrade_configs=[{"upgrade_type": "websocket"}],
+        **trust,
+    )
+    if settings.access_log.encoding != "OFF":
+        manager["access_log"] = [_access_log(settings)]
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+def _filters(routes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Only what some route uses: a filter costs every request."""
+    used = {
+        name
+        for host in routes["virtual_hosts"]
+        for route in host["routes"]
+        for name in route.get("typed_per_filter_config", ())
+    }
+    found = []
+    if FAULT in used:
+        found.append({"name": FAULT, "typed_config": typed("filters.http.fault.v3.HTTPFault")})
+    if CORS in used:
+        found.append({"name": CORS, "typed_config": typed("filters.http.cors.v3.Cors")})
+    router = typed("filters.http.router.v3.Router")
+    return [*found, {"name": "envoy.filters.http.router", "typed_config": router}]
+
+
+def _access_log(settings: GatewaySettingsSpec) -> dict[str, Any]:
+    if settings.access_log.encoding == "JSON":
+        form: dict[str, Any] = {"json_format": JSON_LOG}
+    else:
+        form = {"text_format_source": {"inline_string": TEXT_LOG}}
+    log = typed("access_loggers.file.v3.FileAccessLog", path=settings.access_log.path, log_format=form)
+    return {"name": "envoy.access_loggers.file", "typed_config": log}
