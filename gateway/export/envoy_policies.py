@@ -1,4 +1,4 @@
-"""How a route treats requests, in Envoy's words: header operations, retries, faults, CORS, mirrors, hash keys.
+"""How a route treats requests, in Envoy's words: header operations, retries, faults, CORS, mirrors, hashing.
 
 Lifetime: config.
 """
