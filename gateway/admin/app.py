@@ -18,6 +18,7 @@ from gateway.admin.clusters import clusters_json, clusters_text
 from gateway.admin.dump import documents_json, reload_json, sources_json, status_json
 from gateway.admin.metrics import CONTENT_TYPE, ControlMetrics
 from gateway.admin.pages import index
+from gateway.admin.routes import listeners_json
 from gateway.control.pauses import considerate
 from gateway.control.result import Outcome, State
 
@@ -83,6 +84,7 @@ class _Pages:
                 **status,
                 "sources": sources_json(loaded),
                 "documents": documents_json(loaded),
+                "listeners": listeners_json(snapshot),
                 "clusters": clusters,
             }
         )

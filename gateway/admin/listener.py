@@ -35,17 +35,16 @@ GRACE = 1.0
 class _Server(uvicorn.Server):
     """uvicorn without a process of its own: no signals, no lifespan, no words about starting and stopping."""
 
-    async def run_quietly(self, opened: socket.socket) -> None:
-        """Serves until cancelled, then closes every connection."""
+    async def open(self, listening: socket.socket) -> None:
+        """Accepts connections from here on."""
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup(sockets=[opened])
-        try:
-            await self.main_loop()
-        finally:
-            await self._close()
+        await self.startup(sockets=[listening])
+        # The date of answers; the loop that keeps it fresh begins a moment later.
+        await self.on_tick(0)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Lets answers under way finish for a moment, then closes every connection."""
         for server in self.servers:
             server.close()
         state = self.server_state
@@ -74,6 +73,7 @@ class AdminListener:
         self._given = address
         self._hosts = tuple(hosts)
         self._metrics = metrics
+        self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self.address: str | None = None
         """Where it listens, as `host:port`; None while it does not."""
@@ -102,15 +102,19 @@ class AdminListener:
         if not rule.local:
             logger.warning("the admin listener on %s can be reached from other machines", text)
         app = Guard(admin_app(control, self._metrics), rule)
-        self._task = asyncio.get_running_loop().create_task(_serve(app, opened), name="gateway-admin")
+        self._server = _server(app)
+        await self._server.open(opened)
+        self._task = asyncio.get_running_loop().create_task(self._server.main_loop(), name="gateway-admin")
         logger.info("admin listener on http://%s", self.address)
 
     async def stop(self) -> None:
         """Closes the listener and its connections."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task, self.address = None, None
+        if self._task is None or self._server is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._server.close()
+        self._server, self._task, self.address = None, None, None
 
 
 class _Protocol(H11Protocol):
@@ -121,7 +125,7 @@ class _Protocol(H11Protocol):
         self.access_log = False
 
 
-async def _serve(app: Any, opened: socket.socket) -> None:
+def _server(app: Any) -> _Server:
     # `access_log=False` or a log level here would silence the loggers of the whole process.
     config = uvicorn.Config(
         app,
@@ -134,7 +138,7 @@ async def _serve(app: Any, opened: socket.socket) -> None:
         proxy_headers=False,
         limit_concurrency=CONNECTIONS,
     )
-    await _Server(config).run_quietly(opened)
+    return _Server(config)
 
 
 def _open(host: str, port: int) -> socket.socket:
@@ -143,6 +147,7 @@ def _open(host: str, port: int) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
+        opened.listen(CONNECTIONS)
         opened.setblocking(False)
     except OSError:
         opened.close()

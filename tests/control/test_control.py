@@ -1,0 +1,406 @@
+"""Loading and reloading: the last good generation serves, whatever is written into the files."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.config import ConfigError
+from gateway.control import Control, Outcome, State
+from gateway.control import build as building
+from gateway.http.request import Request
+
+SERVICE = """\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  ports: [{number: 9080, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 127.0.0.1, ports: {http: 9080}}]
+---
+"""
+BAD = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hots: [a]}\n"
+
+
+def answering(word: str) -> str:
+    """A configuration whose answer to `/` is `word`, and which forwards the rest."""
+    return f"""\
+{SERVICE}apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: reviews}}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{{uri: {{exact: /}}}}]
+    directResponse: {{status: 200, body: {{string: "{word}"}}}}
+  - route: [{{destination: {{host: reviews}}}}]
+"""
+
+
+def answer(control: Control) -> bytes:
+    """What `/` is answered now."""
+    return ask(control.snapshot)
+
+
+def ask(snapshot) -> bytes:
+    route = snapshot.default.match(Request("GET", "http", b"reviews", "reviews", b"/", b"", []))
+    return route.answer(Request("GET", "http", b"reviews", "reviews", b"/", b"", [])).body
+
+
+def write(path: Path, text: str) -> None:
+    """As careful writers do."""
+    fresh = path.with_name("fresh")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+def serve(file: Path, play: Callable[[Control], Awaitable[None]], *, watch: bool = False) -> None:
+    """Runs `play` with a started control over `file`."""
+
+    async def main() -> None:
+        control = Control([file], watch=watch, rng=Random(1))
+        control.load_first()
+        await control.start()
+        try:
+            await play(control)
+        finally:
+            await control.stop()
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that another task or thread brings about."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "routes.yaml"
+    path.write_text(answering("one"))
+    return path
+
+
+def test_the_first_load_makes_generation_one(file: Path) -> None:
+    """It serves before anything is started; readiness comes with the start."""
+
+    async def main() -> None:
+        control = Control(file, watch=False)
+        before = control.generation
+        control.load_first()
+        assert (before, control.generation, answer(control)) == (0, 1, b"one")
+        assert control.state is State.STARTING
+        await control.start()
+        assert control.state is State.READY
+        await control.stop()
+        assert control.state is State.DRAINING
+
+    asyncio.run(main())
+
+
+def test_a_bad_first_file_raises_what_check_prints(file: Path) -> None:
+    """Position, code and message; nothing serves."""
+    file.write_text(BAD)
+    control = Control(file)
+    with pytest.raises(ConfigError, match=r"routes.yaml:4:8 +error GW") as caught:
+        control.load_first()
+
+    assert control.findings == caught.value.findings
+    assert (control.generation, control.counts.errors) == (0, 1)
+
+
+def test_a_missing_first_file_is_a_finding(tmp_path: Path) -> None:
+    """Not a traceback."""
+    with pytest.raises(ConfigError, match="GW001"):
+        Control(tmp_path / "none.yaml").load_first()
+
+
+def test_a_changed_file_is_applied(file: Path) -> None:
+    """The next request obeys; the generation counts up."""
+
+    async def play(control: Control) -> None:
+        write(file, answering("two"))
+        result = await control.reload("test")
+        assert (result.outcome, result.generation, result.reason) == (Outcome.APPLIED, 2, "test")
+        assert (control.generation, answer(control)) == (2, b"two")
+        assert control.last == result
+
+    serve(file, play)
+
+
+def test_a_request_keeps_the_generation_it_began_with(file: Path) -> None:
+    """Routes, clusters and endpoints of the old snapshot go on working after two reloads."""
+
+    async def play(control: Control) -> None:
+        held = control.snapshot
+        clusters = dict(held.clusters)
+        for word in ("two", "three"):
+            write(file, answering(word))
+            await control.reload()
+        assert (ask(held), answer(control), held.generation) == (b"one", b"three", 1)
+        assert dict(held.clusters) == clusters
+
+    serve(file, play)
+
+
+def test_endpoints_outlive_a_reload(file: Path) -> None:
+    """Their connections and counters do with them."""
+
+    async def play(control: Control) -> None:
+        (before,) = {e for c in control.snapshot.clusters.values() for e in c.endpoints}
+        write(file, answering("two"))
+        await control.reload()
+        (after,) = {e for c in control.snapshot.clusters.values() for e in c.endpoints}
+        assert before is after
+
+    serve(file, play)
+
+
+def test_unchanged_files_change_nothing(file: Path) -> None:
+    """The same content, written anew, is no generation."""
+
+    async def play(control: Control) -> None:
+        snapshot = control.snapshot
+        write(file, answering("one"))
+        result = await control.reload()
+        assert (result.outcome, result.generation) == (Outcome.UNCHANGED, 1)
+        assert control.snapshot is snapshot
+
+    serve(file, play)
+
+
+def test_a_bad_file_changes_nothing_and_says_why(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The same snapshot serves; findings, counters and log tell what is wrong and where."""
+
+    async def play(control: Control) -> None:
+        snapshot = control.snapshot
+        write(file, BAD)
+        result = await control.reload()
+        assert (result.outcome, result.generation) == (Outcome.REFUSED, 1)
+        assert control.snapshot is snapshot
+        assert any(finding.fatal and finding.line == 4 for finding in control.findings)
+        assert control.counts.errors == 1
+        assert "routes.yaml:4:8" in (control.counts.last_error or "")
+        assert "routes.yaml:4:8" in caplog.text
+
+    serve(file, play)
+
+
+def test_going_back_to_what_serves_ends_the_complaint(file: Path) -> None:
+    """After a bad edit is undone, nothing is wrong and nothing was replaced."""
+
+    async def play(control: Control) -> None:
+        write(file, BAD)
+        await control.reload()
+        write(file, answering("one"))
+        result = await control.reload()
+        assert (result.outcome, control.refused, control.generation) == (Outcome.UNCHANGED, False, 1)
+        assert not any(finding.fatal for finding in control.findings)
+
+    serve(file, play)
+
+
+def test_a_file_that_cannot_be_read_refuses_all(tmp_path: Path) -> None:
+    """A file beside good ones that is too large was meant to count."""
+    (tmp_path / "a.yaml").write_text(answering("one"))
+
+    async def play(control: Control) -> None:
+        (tmp_path / "b.yaml").write_text("#" * (1024 * 1024 + 1))
+        result = await control.reload()
+        assert (result.outcome, answer(control)) == (Outcome.REFUSED, b"one")
+        assert [finding.code for finding in result.findings if finding.fatal] == ["GW003"]
+
+    serve(tmp_path, play)
+
+
+def test_a_watch_does_not_repeat_itself(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Other files in the directory stir all the time; the same bad content is told once, unless asked for."""
+
+    async def play(control: Control) -> None:
+        write(file, BAD)
+        told = [await control.reload("watch") for _ in range(3)]
+        assert told[0] is told[1] is told[2]
+        assert (control.counts.errors, caplog.text.count("refused")) == (1, 1)
+        await control.reload("admin")
+        assert control.counts.errors == 2
+
+    serve(file, play)
+
+
+def test_a_look_that_finds_nothing_is_no_news(file: Path) -> None:
+    """The last attempt that meant something stays visible."""
+
+    async def play(control: Control) -> None:
+        write(file, answering("two"))
+        applied = await control.reload("admin")
+        await control.reload("watch")
+        assert control.last is applied
+
+    serve(file, play)
+
+
+def test_a_mistake_of_ours_refuses_too(file: Path, monkeypatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception while compiling is a finding, with the traceback in the log; traffic goes on."""
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise ZeroDivisionError("whoops")
+
+    async def play(control: Control) -> None:
+        monkeypatch.setattr(building, "compile_snapshot", fail)
+        write(file, answering("two"))
+        result = await control.reload()
+        assert (result.outcome, answer(control)) == (Outcome.REFUSED, b"one")
+        assert [(f.code, "whoops" in f.message) for f in result.findings if f.fatal] == [("GW199", True)]
+        assert "Traceback" in caplog.text
+
+    serve(file, play)
+
+
+def test_reloads_asked_for_together_are_one(file: Path) -> None:
+    """Of any number of questions during a reload one more answers all, with what was written before them."""
+
+    async def play(control: Control) -> None:
+        write(file, answering("two"))
+        first = asyncio.ensure_future(control.reload())
+        await asyncio.sleep(0)  # The first has its turn.
+        write(file, answering("three"))
+        rest = await asyncio.gather(*(control.reload() for _ in range(20)))
+        assert (await first).generation == 2
+        assert len({id(result) for result in rest}) == 1
+        assert answer(control) == b"three"
+        assert control.generation <= 3
+
+    serve(file, play)
+
+
+def test_who_stops_waiting_does_not_stop_the_reload(file: Path) -> None:
+    """An operator's connection that breaks leaves the reload running."""
+
+    async def play(control: Control) -> None:
+        write(file, answering("two"))
+        asking = asyncio.ensure_future(control.reload())
+        await asyncio.sleep(0)
+        asking.cancel()
+        await until(lambda: control.generation == 2)
+
+    serve(file, play)
+
+
+def test_stopping_waits_for_the_reload_under_way(file: Path) -> None:
+    """Nothing is left running in a thread."""
+
+    async def main() -> None:
+        control = Control(file, watch=False)
+        control.load_first()
+        await control.start()
+        write(file, answering("two"))
+        asking = asyncio.ensure_future(control.reload())
+        await asyncio.sleep(0)
+        await control.stop()
+        assert asking.done() or control.generation == 2
+        await asking
+
+    asyncio.run(main())
+
+
+def test_a_written_file_is_served_without_asking(file: Path) -> None:
+    """The whole way: write, notice, read, serve; then a bad one, noticed and refused."""
+
+    async def play(control: Control) -> None:
+        write(file, answering("two"))
+        await until(lambda: answer(control) == b"two")
+        write(file, BAD)
+        await until(lambda: control.refused)
+        assert (answer(control), control.last.reason) == (b"two", "watch")
+
+    serve(file, play, watch=True)
+
+
+def test_hangup_reloads(file: Path) -> None:
+    """SIGHUP does what POST /reload does; afterwards the signal is as it was."""
+    usual = signal.getsignal(signal.SIGHUP)
+
+    async def play(control: Control) -> None:
+        write(file, answering("two"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: control.generation == 2)
+        assert control.last.reason == "SIGHUP"
+
+    serve(file, play)
+    assert signal.getsignal(signal.SIGHUP) == usual
+
+
+def test_a_program_that_uses_hangup_keeps_it(file: Path) -> None:
+    """In front of somebody's application the signal may be theirs."""
+    heard = []
+    usual = signal.signal(signal.SIGHUP, lambda *_: heard.append("theirs"))
+
+    async def play(control: Control) -> None:
+        write(file, answering("two"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: bool(heard))
+        assert (heard, control.generation) == (["theirs"], 1)
+
+    try:
+        serve(file, play)
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+
+
+def test_a_reload_leaves_the_interpreter_as_it_was(file: Path) -> None:
+    """Switch interval and collection are given back, after a good reload and after a bad one."""
+    usual = sys.getswitchinterval()
+
+    async def play(control: Control) -> None:
+        for text in (answering("two"), BAD):
+            write(file, text)
+            await control.reload()
+            assert (sys.getswitchinterval(), gc.isenabled()) == (usual, True)
+
+    serve(file, play)
+
+
+@given(st.lists(st.sampled_from(["one", "two", "three", "bad", "worse", "gone"]), max_size=8))
+@settings(max_examples=25, deadline=None)
+def test_the_last_good_files_serve(story: list[str]) -> None:
+    """Any sequence of good, bad and missing files: the last good one serves, the last finding is visible."""
+    texts = {"bad": BAD, "worse": "a: [\n", **{word: answering(word) for word in ("one", "two", "three")}}
+
+    with TemporaryDirectory() as root:
+        file = Path(root) / "routes.yaml"
+        file.write_text(answering("one"))
+
+        async def play(control: Control) -> None:
+            serving, generation = "one", 1
+            for word in story:
+                if word == "gone":
+                    file.unlink(missing_ok=True)
+                else:
+                    write(file, texts[word])
+                good = word in {"one", "two", "three"}
+                held = control.snapshot
+                result = await control.reload()
+                generation += good and word != serving
+                serving = word if good else serving
+                assert answer(control) == serving.encode()
+                assert (result.generation, control.generation) == (generation, generation)
+                assert control.refused is not good
+                assert any(finding.fatal for finding in control.findings) is not good
+                assert (control.snapshot is held) is (result.outcome is not Outcome.APPLIED)
+
+        serve(file, play)
