@@ -18,6 +18,9 @@ from gateway.upstream.cluster_config import ClusterConfig, EndpointConfig, Polic
 from gateway.upstream.connection import CHUNKED, NO_BODY, Body, Connection, sized
 from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.errors import UpstreamError
+from gateway.upstream.names import fqdn
+from gateway.upstream.plan import Plan, plan
+from gateway.upstream.registry import Prepared, Registry
 from gateway.upstream.response import Framing, ResponseHead
 
 __all__ = [
@@ -30,9 +33,14 @@ __all__ = [
     "Endpoint",
     "EndpointConfig",
     "Framing",
+    "Plan",
     "Policy",
+    "Prepared",
+    "Registry",
     "Resolution",
     "ResponseHead",
     "UpstreamError",
+    "fqdn",
+    "plan",
     "sized",
 ]

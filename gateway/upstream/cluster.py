@@ -24,17 +24,22 @@ RESELECTIONS = 5
 class Cluster:
     """Where a route's requests go: picks an endpoint, and a connection to it."""
 
-    __slots__ = ("_balancer", "config", "endpoints", "name", "pool")
+    __slots__ = ("balancer", "config", "endpoints", "name", "pool")
 
     def __init__(self, config: ClusterConfig, pool: Pool, balancer: Balancer) -> None:
         self.name = config.name
         self.config = config
         self.pool = pool
         self.endpoints: Sequence[Endpoint] = balancer.endpoints
-        self._balancer = balancer
+        self.balancer = balancer
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} endpoints {len(self.endpoints)}, connections {self.pool.connections}>"
+
+    @property
+    def weights(self) -> Sequence[int]:
+        """Weights of the endpoints, in the same order."""
+        return self.balancer.weights
 
     def pick(self, key: bytes | None = None, tried: Sequence[Endpoint] = ()) -> Endpoint | None:
         """An endpoint by the cluster's policy, None when there is no healthy one.
@@ -42,10 +47,10 @@ class Cluster:
         `key` is what consistent hashing hashes; without it those policies pick at random. `tried` are
         avoided as far as the dice allow, except by hashing: there a key has one place (Istio: retries too).
         """
-        endpoint = self._balancer.pick(key)
-        if tried and endpoint in tried and (key is None or not self._balancer.hashes):
+        endpoint = self.balancer.pick(key)
+        if tried and endpoint in tried and (key is None or not self.balancer.hashes):
             for _ in range(RESELECTIONS):
-                endpoint = self._balancer.pick(None)
+                endpoint = self.balancer.pick(None)
                 if endpoint not in tried:
                     break
         return endpoint
@@ -67,5 +72,5 @@ class Cluster:
 
     def adopt(self, balancer: Balancer) -> None:
         """Follows a change of the endpoints (DNS)."""
-        self._balancer = balancer
+        self.balancer = balancer
         self.endpoints = balancer.endpoints

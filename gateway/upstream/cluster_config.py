@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.config.load_balancer import ConsistentHashLB
     from gateway.config.outlier import OutlierDetection
     from gateway.config.tls import ClientTLSSettings
 
@@ -85,7 +86,9 @@ class ClusterConfig:
 
     policy: Policy = Policy.LEAST_REQUEST
     table_size: int = 0
-    """Least size of the ring (RING_HASH), or size of the table (MAGLEV)."""
+    """Least size of the ring (RING_HASH), or size of the table (MAGLEV); 0: the default."""
+    consistent_hash: ConsistentHashLB | None = None
+    """Where the key of these two comes from; for the routes that lead here."""
 
     max_connections: int = UNLIMITED
     """Further requests wait as pending."""

@@ -40,22 +40,28 @@ async def open_connection(endpoint: Endpoint, config: ClusterConfig) -> Connecti
         # Also the kernel's own ETIMEDOUT, which is the same event told by someone else.
         raise UpstreamError(Flag.UPSTREAM_CONNECT_FAILURE, "connection timeout") from error
     except OSError as error:
-        reason = "delayed connect error: " + (os.strerror(error.errno) if error.errno else str(error))
+        why = os.strerror(error.errno) if error.errno else str(error)
+        reason = f"delayed connect error: {why}".replace(" ", "_")
         raise UpstreamError(
             Flag.UPSTREAM_CONNECT_FAILURE, "remote connection failure", transport_failure=reason
         ) from error
-    if config.keepalive is not None and endpoint.port:
+    if config.keepalive is not None and endpoint.port and not connection.closed:
         _probe(connection.socket, config.keepalive)
     return connection
+
+
+_PROBE_LIMITS = (
+    ("TCP_KEEPCNT", "probes", 127),
+    ("TCP_KEEPIDLE", "time", 32767),
+    ("TCP_KEEPINTVL", "interval", 32767),
+)
+"""Socket option, setting, and the most Linux takes: beyond it setsockopt fails."""
 
 
 def _probe(sock: socket.socket, keepalive: Keepalive) -> None:
     """Turns TCP keep-alive on (Istio `tcpKeepalive`)."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPCNT", keepalive.probes),
-        ("TCP_KEEPIDLE", keepalive.time),
-        ("TCP_KEEPINTVL", keepalive.interval),
-    ):
+    for option, setting, most in _PROBE_LIMITS:
+        value = getattr(keepalive, setting)
         if value is not None and hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), max(1, round(value)))
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), min(max(1, round(value)), most))

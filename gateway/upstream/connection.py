@@ -52,36 +52,11 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffered",
-        "_chunked",
-        "_config",
-        "_error",
-        "_head",
-        "_interim",
-        "_loop",
-        "_partial",
-        "_paused",
-        "_pieces",
-        "_poll",
-        "_reader",
-        "_remaining",
-        "_requests",
-        "_state",
-        "_to_head",
-        "_transport",
-        "_unsent",
-        "_writer",
-        "_writes_paused",
-        "counted",
-        "endpoint",
-        "idle_at",
-        "local_address",
-        "opened_at",
-        "request_sent",
-        "response_started",
-        "reused",
-        "socket",
-    )
+        "_buffered", "_chunked", "_config", "_error", "_head", "_interim", "_loop", "_partial",
+        "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_state", "_to_head",
+        "_transport", "_unsent", "_writer", "_writes_paused", "counted", "endpoint", "idle_at",
+        "local_address", "opened_at", "request_sent", "response_started", "reused", "socket",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, config: ClusterConfig) -> None:
         self.endpoint = endpoint

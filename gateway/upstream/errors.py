@@ -20,7 +20,7 @@ class UpstreamError(Exception):
         self.reason = reason
         """Envoy's reset reason, such as `connection termination`."""
         self.transport_failure = transport_failure
-        """Why the connection could not be made, such as `delayed connect error: Connection refused`."""
+        """Why there is no connection, as logs print it: `delayed_connect_error:_Connection_refused`."""
         self.cause = cause
         """What exactly was wrong, for people: `two Content-Length headers`."""
         self.sent = sent
@@ -33,12 +33,14 @@ class UpstreamError(Exception):
 
     @property
     def body(self) -> bytes:
-        """Body of that reply (without the words Envoy adds after a retry)."""
-        failure = f", transport failure reason: {self.transport_failure}" if self.transport_failure else ""
-        text = (
-            f"upstream connect error or disconnect/reset before headers. reset reason: {self.reason}{failure}"
+        """Body of that reply (without the words Envoy adds after a retry).
+
+        Like Envoy 1.40 it does not show the transport failure to the client.
+        """
+        return (
+            b"upstream connect error or disconnect/reset before headers. reset reason: "
+            + self.reason.encode()
         )
-        return text.encode()
 
     def details(self, *, started: bool = False) -> str:
         """Envoy's `%RESPONSE_CODE_DETAILS%`; `started`: the response had begun downstream."""

@@ -1,0 +1,127 @@
+"""Services: what ServiceEntries and WorkloadEntries say about ports and endpoints.
+
+Lifetime: config.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.config.names import is_ip
+from gateway.upstream.cluster_config import EndpointConfig, Resolution
+from gateway.upstream.names import age, exported, fqdn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway.config import Config
+    from gateway.config.service_entry import ServiceEntry, ServicePort, WorkloadEntry, WorkloadEntrySpec
+
+_RESOLUTIONS = {
+    "STATIC": Resolution.STATIC,
+    "DNS": Resolution.DNS,
+    "DNS_ROUND_ROBIN": Resolution.DNS_ROUND_ROBIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePorts:
+    """One host as the gateway sees it."""
+
+    host: str
+    """In full; `*.suffix` for a wildcard."""
+    namespace: str
+    resolution: Resolution
+    ports: Mapping[int, tuple[EndpointConfig, ...]]
+    """Endpoints of each port, as configured: names are not resolved here."""
+
+
+def services(config: Config) -> dict[str, ServicePorts]:
+    """Every visible host. Of one host in several namespaces the gateway's own wins, then the oldest.
+
+    ServiceEntries of one namespace that share a host are one service: their ports add up, and so do the
+    endpoints of a port that several of them have.
+    """
+    settings = config.settings.spec
+    found: dict[str, ServicePorts] = {}
+    workloads = _Workloads(config.workload_entries)
+    entries = [
+        entry
+        for entry in config.service_entries
+        if exported(entry.spec.export_to, entry.metadata.namespace, settings.namespace)
+    ]
+    entries.sort(key=lambda entry: (entry.metadata.namespace != settings.namespace, *age(entry)))
+    for entry in entries:
+        namespace = entry.metadata.namespace
+        for written in entry.spec.hosts:
+            host = fqdn(written, namespace, settings.cluster_domain)
+            known = found.get(host)
+            if known is not None and known.namespace != namespace:
+                continue
+            ports = {
+                port.number: tuple(_endpoints(entry, port, written, workloads))
+                for port in entry.spec.ports
+                if port.protocol != "UDP"
+            }
+            if known is not None:
+                ports = {
+                    number: known.ports.get(number, ()) + ports.get(number, ())
+                    for number in (*known.ports, *(n for n in ports if n not in known.ports))
+                }
+            resolution = _RESOLUTIONS.get(entry.spec.resolution or "", Resolution.NONE)
+            found[host] = ServicePorts(host, namespace, known.resolution if known else resolution, ports)
+    return found
+
+
+class _Workloads:
+    """WorkloadEntries by namespace."""
+
+    def __init__(self, entries: tuple[WorkloadEntry, ...]) -> None:
+        self._entries: dict[str, list[tuple[dict[str, str], WorkloadEntrySpec]]] = {}
+        for entry in entries:
+            # A document's own labels win over those of its spec.
+            labels = {**entry.spec.labels, **entry.metadata.labels}
+            self._entries.setdefault(entry.metadata.namespace, []).append((labels, entry.spec))
+
+    def select(
+        self, namespace: str, wanted: Mapping[str, str]
+    ) -> Iterator[tuple[Mapping[str, str], WorkloadEntrySpec]]:
+        for labels, spec in self._entries.get(namespace, ()):
+            if wanted.items() <= labels.items():
+                yield labels, spec
+
+
+def _endpoints(
+    entry: ServiceEntry, port: ServicePort, host: str, workloads: _Workloads
+) -> Iterator[EndpointConfig]:
+    spec = entry.spec
+    resolution = _RESOLUTIONS.get(spec.resolution or "")
+    if resolution is None:
+        return  # NONE would be the original destination, DYNAMIC_DNS the Host header: nothing configured.
+    if spec.workload_selector is not None:
+        members = workloads.select(entry.metadata.namespace, spec.workload_selector.labels)
+    else:
+        members = ((item.labels, item) for item in spec.endpoints)
+        if not spec.endpoints and resolution is not Resolution.STATIC and not host.startswith("*"):
+            yield EndpointConfig(host.lower(), port.target_port or port.number)
+    for labels, member in members:
+        if member.address and not (resolution is Resolution.STATIC and _is_name(member)):
+            yield _endpoint(member, labels, port)
+
+
+def _is_name(member: WorkloadEntrySpec) -> bool:
+    return not member.is_unix and not is_ip(member.address or "")
+
+
+def _endpoint(member: WorkloadEntrySpec, labels: Mapping[str, str], port: ServicePort) -> EndpointConfig:
+    """Its port: none for a Unix socket, else its own by name, `targetPort`, the service's number."""
+    address = (member.address or "").removeprefix("unix://")
+    number = 0 if member.is_unix else member.ports.get(port.name) or port.target_port or port.number
+    return EndpointConfig(
+        address if member.is_unix else address.lower(),
+        number,
+        weight=member.weight or 1,
+        labels=labels,
+        locality=member.locality or "",
+    )
