@@ -100,7 +100,7 @@ class Hygiene:
         if len(raw_path) + len(query) > self._limits.request_target_bytes:
             return TOO_LONG_TARGET
         path = canonical(raw_path, self._rules, query)
-        if path.__class__ is not bytes:
+        if isinstance(path, Reply):
             return path
         if len(scope["headers"]) > self._limits.request_headers:
             return TOO_MANY_HEADERS
@@ -133,7 +133,7 @@ class Hygiene:
             scheme,
             sorted_out.authority,
             host[0],
-            path,  # type: ignore[arg-type]
+            path,
             query,
             headers,
             (server[1] or 0) if server else 0,

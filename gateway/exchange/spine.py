@@ -75,13 +75,14 @@ class Spine:
         if policy is None or policy.snapshot is not snapshot:
             policy = self._policy = Policy(snapshot)
         admitted = policy.hygiene.admit(scope)  # 2
-        if admitted.__class__ is Reply:
-            await self._refuse(scope, send, admitted, policy, started_at)  # type: ignore[arg-type]
+        if isinstance(admitted, Reply):
+            await self._refuse(scope, send, admitted, policy, started_at)
             return
-        request = admitted.request  # type: ignore[union-attr]
-        exchange = Exchange(request, admitted.request_id, f"HTTP/{scope['http_version']}", started_at)  # type: ignore[union-attr]
+        exchange = Exchange(
+            admitted.request, admitted.request_id, f"HTTP/{scope['http_version']}", started_at
+        )
         try:
-            reply = await self._answer(exchange, admitted, policy, scope, receive, send)  # type: ignore[arg-type]
+            reply = await self._answer(exchange, admitted, policy, scope, receive, send)
             if reply is not None:  # 10
                 await self._reply(exchange, send, reply, policy)
         except ClientGone:
