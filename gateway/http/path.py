@@ -79,8 +79,8 @@ class PathRules:
         if plain is None:
             return REFUSED
         if self._redirect and unescaped != path:
-            # A Location that starts with `//` would name a foreign host.
-            target = _SLASHES.sub(b"/", plain, count=1) if plain.startswith(b"//") else plain
+            # A Location that starts with `//` (or `/\\`, to browsers) would name a foreign host.
+            target = b"/" + plain.lstrip(b"/\\")
             location = target + b"?" + query if query else target
             return Reply(307, details="path_normalization_redirect", headers=((b"location", location),))
         return plain

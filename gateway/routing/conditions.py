@@ -66,7 +66,7 @@ def compile_conditions(match: HTTPMatchRequest | None, *, port: int | None) -> t
     ]
     if match.port is not None and port is None:
         wanted = match.port
-        text = Pattern(Form.EXACT, str(wanted).encode(), PRESENT.test)
+        text = Pattern(Form.EXACT, str(wanted).encode(), PRESENT.test, str(wanted))
         conditions.append(Condition("port", text, lambda request: request.port == wanted))
     return tuple(conditions)
 

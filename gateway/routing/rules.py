@@ -12,10 +12,10 @@ from gateway.routing.conditions import compile_conditions
 from gateway.routing.cors import Cors
 from gateway.routing.hash_key import compile_hash_cookie, compile_hash_key
 from gateway.routing.header_ops import authority_override, compile_request_ops, compile_response_ops
-from gateway.routing.hosts import names
 from gateway.routing.policies import MILLION, Mirror, compile_fault, compile_retries, per_million
 from gateway.routing.rewrite import compile_guard, compile_rewrite
 from gateway.routing.route import Destination, Forwarding, Route, Source
+from gateway.upstream.names import cluster_name, fqdn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,14 +136,14 @@ class RuleCompiler:
         )
         if found is not None:
             return found.name, self._clusters.get(found.name)
-        host = names(place.host, namespace, self._settings.cluster_domain)[0]
-        return f"outbound|{number or listener_port}|{place.subset or ''}|{host}", None
+        host = fqdn(place.host, namespace, self._settings.cluster_domain)
+        return cluster_name(host, number or listener_port, place.subset), None
 
     def _hash_policy(self, destinations: tuple[Destination, ...]) -> ConsistentHashLB | None:
         """The hash policy of the first destination that has one: a route has one key."""
         for destination in destinations:
             if destination.cluster is not None:
-                policy: ConsistentHashLB | None = getattr(destination.cluster.config, "consistent_hash", None)
+                policy = destination.cluster.config.consistent_hash
                 if policy is not None:
                     return policy
         return None

@@ -42,11 +42,11 @@ class Pattern(NamedTuple):
     text: bytes
     """What is compared with; of REGEX the pattern's source."""
     test: Test
+    written: str = "present"
+    """As configuration says it, for people."""
 
     def __str__(self) -> str:
-        if self.form is Form.PRESENT:
-            return "present"
-        return f"{self.form.name.lower()} {self.text.decode(errors='replace')!r}"
+        return self.written
 
 
 PRESENT = Pattern(Form.PRESENT, b"", lambda _: True)
@@ -70,12 +70,12 @@ def compile_match(match: StringMatch | None, *, lines: bool = False) -> Pattern:
 
 def exact(text: bytes) -> Pattern:
     """Equality, case-sensitive."""
-    return Pattern(Form.EXACT, text, text.__eq__)
+    return Pattern(Form.EXACT, text, text.__eq__, f'exact "{text.decode()}"')
 
 
 def prefix(text: bytes) -> Pattern:
     """A beginning, case-sensitive."""
-    return Pattern(Form.PREFIX, text, methodcaller("startswith", text))
+    return Pattern(Form.PREFIX, text, methodcaller("startswith", text), f'prefix "{text.decode()}"')
 
 
 # `.*`, characters that mean themselves or are escaped, `.*`; anchors change nothing in a whole match.
@@ -85,20 +85,21 @@ _SIMPLE = re.compile(r"\^?(\.\*)?((?:[A-Za-z0-9 _/:;,=@~&<>\"'#%!-]|\\[^\w\s])*)
 @lru_cache(maxsize=1024)
 def regex(pattern: str, *, lines: bool = False) -> Pattern:
     """A whole match of RE2 `pattern`; searches, prefixes and the like are recognized and need no RE2."""
+    written = f'regex "{pattern}"'
     simple = None if lines else _SIMPLE.fullmatch(pattern)
     if simple is None:
-        return Pattern(Form.REGEX, pattern.encode(), _regex_test(pattern))
+        return Pattern(Form.REGEX, pattern.encode(), _regex_test(pattern), written)
     head, literal, tail = simple.groups()
     text = re.sub(r"\\(.)", r"\1", literal).encode()
     if not head and not tail:
-        return exact(text)
+        return exact(text)._replace(written=written)
     if not text:
-        return PRESENT
+        return PRESENT._replace(written=written)
     if not head:
-        return prefix(text)
+        return prefix(text)._replace(written=written)
     if not tail:
-        return Pattern(Form.SUFFIX, text, methodcaller("endswith", text))
-    return Pattern(Form.CONTAINS, text, lambda value: text in value)
+        return Pattern(Form.SUFFIX, text, methodcaller("endswith", text), written)
+    return Pattern(Form.CONTAINS, text, lambda value: text in value, written)
 
 
 def options(pattern: str) -> re2.Options:

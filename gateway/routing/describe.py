@@ -1,0 +1,112 @@
+"""Routing as plain data, for dumps and for `explain`: what there is, and why a request goes where it goes.
+
+Lifetime: config; plain functions. Strings, numbers, lists and dicts only, so everything is JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.http.request import Request
+    from gateway.routing.listener import Listener, VirtualHost
+    from gateway.routing.route import Destination, Route
+    from gateway.routing.snapshot import Snapshot
+
+
+def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """Every listener with its virtual hosts and routes."""
+    listeners = [snapshot.default, *(snapshot.listeners[port] for port in sorted(snapshot.listeners))]
+    return {
+        "generation": snapshot.generation,
+        "listeners": [describe_listener(listener) for listener in listeners],
+    }
+
+
+def describe_listener(listener: Listener) -> dict[str, Any]:
+    """A listener and its virtual hosts."""
+    return {
+        "name": listener.name,
+        "port": listener.port,
+        "https_redirect": listener.https_redirect is not None,
+        "virtual_hosts": [describe_virtual_host(host) for host in listener.virtual_hosts],
+    }
+
+
+def describe_virtual_host(host: VirtualHost) -> dict[str, Any]:
+    """A virtual host and its routes, in the order they are tried."""
+    return {
+        "name": host.name,
+        "domains": list(host.domains),
+        "routes": [describe_route(route) for route in host.routes],
+    }
+
+
+def describe_route(route: Route) -> dict[str, Any]:
+    """A route: where it is written, what it demands, what becomes of a request; no absent features."""
+    described: dict[str, Any] = {
+        "name": route.name,
+        "virtual_service": route.virtual_service,
+        "source": str(route.source),
+        "match": [str(condition) for condition in route.conditions],
+    }
+    if route.answer is not None:
+        described["answers"] = True
+    else:
+        described["destinations"] = [_destination(item, route) for item in route.destinations]
+    features: dict[str, Any] = {
+        "timeout": route.timeout,
+        "retries": route.retries and _plain(route.retries),
+        "fault": route.fault and _plain(route.fault),
+        "mirrors": [{"cluster": item.cluster_name, "per_million": item.share} for item in route.mirrors],
+        "rewrites_path": route.rewrite is not None,
+        "hashes": route.hash_key is not None,
+        "cors": route.cors is not None,
+    }
+    described.update((name, value) for name, value in features.items() if value)
+    return described
+
+
+def _destination(destination: Destination, route: Route) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "cluster": destination.cluster_name,
+        "known": destination.cluster is not None,
+        "weight": destination.weight,
+        "percent": round(100 * destination.weight / route.total_weight, 4),
+    }
+    if destination.authority is not None:
+        described["authority"] = destination.authority.decode(errors="replace")
+    for side in ("request_ops", "response_ops"):
+        operations = getattr(destination, side)
+        if operations is not None:
+            described[side] = str(operations)
+    return described
+
+
+def _plain(policy: Any) -> dict[str, Any]:
+    return {
+        name: sorted(value) if isinstance(value, frozenset) else value
+        for name, value in asdict(policy).items()
+    }
+
+
+def explain(listener: Listener, request: Request) -> dict[str, Any]:
+    """How `listener` chooses: the virtual host, then each route tried and the condition it failed on."""
+    host = listener.virtual_host(request.host)
+    if host is None:
+        return {"listener": listener.name, "virtual_host": None, "tried": [], "route": None}
+    tried = []
+    chosen: Route | None = None
+    for route in host.routes:
+        failed = next((str(c) for c in route.conditions if not c.check(request)), None)
+        tried.append({"source": str(route.source), "name": route.name, "failed": failed})
+        if failed is None:
+            chosen = route
+            break
+    return {
+        "listener": listener.name,
+        "virtual_host": host.name,
+        "tried": tried,
+        "route": None if chosen is None else describe_route(chosen),
+    }
