@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.config.analysis.delegates import delegation
 from gateway.config.analysis.destinations import unknown_destinations
+from gateway.config.analysis.listeners import (
+    colliding_servers,
+    gateway_hosts,
+    gateway_references,
+    shared_hosts,
+    silent_ports,
+    unopened_servers,
+)
+from gateway.config.analysis.policies import idle_selectors, rival_documents, unverified_claims
+from gateway.config.analysis.reachability import unreachable_rules
+from gateway.config.analysis.rules import destination_rules, service_entries
 from gateway.config.analysis.survey import Survey
 from gateway.config.unenforced import unenforced
 
@@ -18,7 +30,22 @@ if TYPE_CHECKING:
     from gateway.config.config import Config
     from gateway.config.findings import Finding
 
-ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (unknown_destinations,)
+ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
+    unknown_destinations,
+    gateway_references,
+    gateway_hosts,
+    colliding_servers,
+    unopened_servers,
+    shared_hosts,
+    silent_ports,
+    unreachable_rules,
+    unverified_claims,
+    destination_rules,
+    service_entries,
+    delegation,
+    idle_selectors,
+    rival_documents,
+)
 """Every analyzer across documents."""
 
 

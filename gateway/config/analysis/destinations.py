@@ -55,14 +55,13 @@ def unknown_destinations(survey: Survey) -> Iterator[Finding]:
         for path, destination in destinations(service):
             if destination.host.lower() == WRAPPED_APP:
                 continue
-            name = survey.full(destination.host, service.metadata.namespace)
-            known = survey.service(name)
+            known = survey.service(survey.full(destination.host, service.metadata.namespace))
             if known is None:
                 yield _unknown_host(survey, service, path, destination)
                 continue
             yield from _port_problem(survey, service, path, known, destination)
             if destination.subset is not None:
-                yield from _subset_problem(survey, service, path, name, destination)
+                yield from _subset_problem(survey, service, path, known, destination)
 
 
 def _unknown_host(survey: Survey, service: VirtualService, path: Path, destination: Destination) -> Finding:
@@ -90,9 +89,9 @@ def _port_problem(
 
 
 def _subset_problem(
-    survey: Survey, service: VirtualService, path: Path, name: str, destination: Destination
+    survey: Survey, service: VirtualService, path: Path, known: Service, destination: Destination
 ) -> Iterator[Finding]:
-    rules = survey.rules(name)
+    rules = survey.rules(known)
     subsets = {subset.name for rule in rules for subset in rule.spec.subsets}
     if destination.subset in subsets:
         return

@@ -14,7 +14,7 @@ from gateway.config.suggest import nearest
 from gateway.config.virtual_service import covers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.config.config import Config
     from gateway.config.destination_rule import DestinationRule
@@ -33,20 +33,16 @@ MAX_GUESSES = 50
 """Guessing a name compares it with all: a file that is wrong everywhere gets that many guesses."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
-    """One host of a ServiceEntry."""
+    """One host, put together from the ServiceEntries of a namespace that name it."""
 
     host: str
     """In full and lower-case; `*.suffix` for a wildcard."""
-    entry: ServiceEntry
-    endpoints: tuple[Mapping[str, str], ...] | None
-    """Labels of every endpoint; None when they are not known from the configuration."""
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """Numbers of its ports."""
-        return tuple(port.number for port in self.entry.spec.ports)
+    namespace: str
+    ports: list[int]
+    endpoints: list[Mapping[str, str]] | None
+    """Labels of every endpoint; None when the configuration does not say them."""
 
 
 def full_name(host: str, namespace: str, domain: str) -> str:
@@ -57,6 +53,12 @@ def full_name(host: str, namespace: str, domain: str) -> str:
     return f"{host}.{namespace}.svc.{domain.lower()}"
 
 
+def age(resource: Resource) -> tuple[float, str, str]:
+    """Sorts documents as Istio does: oldest first, then by name and namespace. No timestamp is oldest."""
+    created = resource.metadata.creation_timestamp
+    return created.timestamp() if created else 0.0, resource.metadata.name, resource.metadata.namespace
+
+
 def exported(export_to: Sequence[str], own: str, reader: str) -> bool:
     """Whether a document of namespace `own` is seen from namespace `reader`."""
     return not export_to or "*" in export_to or reader in export_to or ("." in export_to and own == reader)
@@ -65,32 +67,43 @@ def exported(export_to: Sequence[str], own: str, reader: str) -> bool:
 class Survey:
     """A configuration, with indexes over it."""
 
-    __slots__ = ("_guesses", "_services", "_wild", "config", "namespace")
+    __slots__ = ("_domain", "_guesses", "_rules", "_wild", "_wild_rules", "config", "namespace", "services")
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.namespace = config.settings.spec.namespace
         """The gateway's own."""
-        self._services: dict[str, Service] = {}
-        self._wild: dict[str, Service] = {}
+        self._domain = config.settings.spec.cluster_domain.lower()
         self._guesses: dict[tuple[str, str], str | None] = {}
-        for service in services(config):
-            table = self._wild if service.host.startswith("*") else self._services
-            table.setdefault(service.host, service)
+        self.services = _services(config)
+        """By full name."""
+        self._wild = sorted((host for host in self.services if host.startswith("*")), key=len, reverse=True)
+        self._rules: dict[tuple[str, str], list[DestinationRule]] = {}
+        self._wild_rules: dict[str, list[str]] = {}
+        self._index_rules()
 
     # -- names -----------------------------------------------------------------------------
 
     def full(self, host: str, namespace: str) -> str:
         """`host`, as a document of `namespace` means it, in full."""
-        return full_name(host, namespace, self.config.settings.spec.cluster_domain)
+        return full_name(host, namespace, self._domain)
+
+    def names(self, host: str, namespace: str) -> tuple[str, ...]:
+        """Every name clients may use for a host, the full one first."""
+        full = self.full(host, namespace)
+        service, _, rest = full.partition(".")
+        place, svc, tail = rest.partition(".svc.")
+        if not svc or tail != self._domain or "*" in service or "." in place:
+            return (full,)
+        return full, f"{service}.{place}.svc", f"{service}.{place}", service
 
     def service(self, host: str) -> Service | None:
-        """The service of a full name."""
-        found = self._services.get(host)
-        if found is not None or not self._wild:
-            return found
-        matching = [pattern for pattern in self._wild if covers(pattern, host)]
-        return self._wild[max(matching, key=len)] if matching else None
+        """The service of a full name; of several wildcards the longest."""
+        found = self.services.get(host)
+        if found is None:
+            wild = next((pattern for pattern in self._wild if covers(pattern, host)), None)
+            found = self.services[wild] if wild is not None else None
+        return found
 
     def guess(self, host: str, namespace: str) -> str | None:
         """What an unknown host was probably meant to be."""
@@ -98,59 +111,47 @@ class Survey:
         if key not in self._guesses:
             if len(self._guesses) >= MAX_GUESSES:
                 return None
-            self._guesses[key] = nearest(
-                host.lower(), (self.short(name, namespace) for name in self._services)
-            )
+            known = (name.removesuffix(f".{namespace}.svc.{self._domain}") for name in self.services)
+            self._guesses[key] = nearest(host.lower(), known)
         return self._guesses[key]
-
-    def short(self, host: str, namespace: str) -> str:
-        """A full name as a document of `namespace` would write it."""
-        return host.removesuffix(f".{namespace}.svc.{self.config.settings.spec.cluster_domain.lower()}")
 
     # -- destination rules -----------------------------------------------------------------
 
-    def rules(self, host: str) -> tuple[DestinationRule, ...]:
-        """The DestinationRules that hold for a full host, in order; several are merged (first policy wins).
-
-        The first namespace with a match decides: the gateway's, the service's, the root's; in it the most
-        specific host, and rules that select this gateway before those for every proxy.
-        """
+    def _index_rules(self) -> None:
         settings = self.config.settings.spec
-        service = self.service(host)
-        home = (
-            service.entry.metadata.namespace if service is not None else _home(host, settings.cluster_domain)
-        )
-        order = [self.namespace, *([home] if home else []), settings.root_namespace]
-        if self.namespace == settings.root_namespace:
-            del order[0]
-        for namespace in order:
-            chosen = self._rules_in(namespace, host)
-            if chosen:
-                return chosen
-        return ()
-
-    def _rules_in(self, namespace: str, host: str) -> tuple[DestinationRule, ...]:
-        best: list[DestinationRule] = []
-        rank = (-1, -1, False)
         for rule in self.config.destination_rules:
-            if rule.metadata.namespace != namespace or not self._applies(rule):
+            namespace, selector = rule.metadata.namespace, rule.spec.workload_selector
+            if not exported(rule.spec.export_to, namespace, settings.namespace):
                 continue
-            pattern = self.full(rule.spec.host, namespace)
-            if not covers(pattern, host):
+            if selector is not None and (
+                namespace != settings.namespace
+                or not selector.match_labels.items() <= settings.labels.items()
+            ):
                 continue
-            here = (not pattern.startswith("*"), len(pattern), rule.spec.workload_selector is not None)
-            if here > rank:
-                best, rank = [], here
-            if here == rank:
-                best.append(rule)
-        return tuple(best)
+            host = self.full(rule.spec.host, namespace)
+            if host.startswith("*") and (namespace, host) not in self._rules:
+                self._wild_rules.setdefault(namespace, []).append(host)
+            self._rules.setdefault((namespace, host), []).append(rule)
+        for hosts in self._wild_rules.values():
+            hosts.sort(key=len, reverse=True)
 
-    def _applies(self, rule: DestinationRule) -> bool:
-        if not exported(rule.spec.export_to, rule.metadata.namespace, self.namespace):
-            return False
-        selector = rule.spec.workload_selector
-        own = self.config.settings.spec.labels
-        return selector is None or all(own.get(k) == v for k, v in selector.match_labels.items())
+    def rules(self, service: Service) -> list[DestinationRule]:
+        """The DestinationRules of a service; several of one host and namespace are put together.
+
+        The gateway's namespace, the service's, the root's: the first with a match decides, and in it the most
+        specific host. Rules that select this gateway go before those for every proxy.
+        """
+        root = self.config.settings.spec.root_namespace
+        own = self.namespace if self.namespace != root else service.namespace
+        for namespace in (own, service.namespace, root):
+            found = self._rules.get((namespace, service.host))
+            if found is None:
+                wild = self._wild_rules.get(namespace, ())
+                pattern = next((host for host in wild if covers(host, service.host)), None)
+                found = self._rules[namespace, pattern] if pattern is not None else None
+            if found is not None:
+                return [rule for rule in found if rule.spec.workload_selector is not None] or found
+        return []
 
     # -- listeners -------------------------------------------------------------------------
 
@@ -207,43 +208,47 @@ class Survey:
         return f"{here.path}:{here.line}"
 
 
-def _home(host: str, domain: str) -> str | None:
-    """The namespace in a Kubernetes service name."""
-    stem = host.removesuffix(f".svc.{domain.lower()}")
-    return stem.partition(".")[2] or None if stem != host else None
-
-
-def services(config: Config) -> Iterator[Service]:
-    """Every host of every ServiceEntry that the gateway sees."""
+def _services(config: Config) -> dict[str, Service]:
+    """Every host that the gateway sees: of several namespaces its own wins, then the oldest document."""
     settings = config.settings.spec
-    for entry in config.service_entries:
-        if not exported(entry.spec.export_to, entry.metadata.namespace, settings.namespace):
+    found: dict[str, Service] = {}
+    for entry in sorted(
+        config.service_entries, key=lambda item: item.metadata.namespace != settings.namespace
+    ):
+        namespace = entry.metadata.namespace
+        if not exported(entry.spec.export_to, namespace, settings.namespace):
             continue
-        labels = _endpoint_labels(config, entry)
-        for host in entry.spec.hosts:
-            yield Service(full_name(host, entry.metadata.namespace, settings.cluster_domain), entry, labels)
+        for written in entry.spec.hosts:
+            host = full_name(written, namespace, settings.cluster_domain)
+            service = found.setdefault(host, Service(host, namespace, [], []))
+            if service.namespace == namespace:
+                numbers = [port.number for port in entry.spec.ports if port.protocol != "UDP"]
+                service.ports += [number for number in numbers if number not in service.ports]
+                labels = _endpoint_labels(config, entry)
+                if labels is None or service.endpoints is None:
+                    service.endpoints = None
+                else:
+                    service.endpoints += labels
+    return found
 
 
-def _endpoint_labels(config: Config, entry: ServiceEntry) -> tuple[Mapping[str, str], ...] | None:
+def _endpoint_labels(config: Config, entry: ServiceEntry) -> list[Mapping[str, str]] | None:
     spec = entry.spec
     if spec.workload_selector is not None:
-        return tuple(workload_labels(config, entry))
+        return workload_labels(config, entry)
     if spec.endpoints:
-        return tuple(endpoint.labels for endpoint in spec.endpoints)
+        return [endpoint.labels for endpoint in spec.endpoints]
     if spec.resolution in {"DNS", "DNS_ROUND_ROBIN"}:
-        return ({},)  # the addresses of the host itself carry no labels
-    return () if spec.resolution == "STATIC" else None
+        return [{}]  # the addresses of the host itself carry no labels
+    return [] if spec.resolution == "STATIC" else None
 
 
-def workload_labels(config: Config, entry: ServiceEntry) -> Iterable[Mapping[str, str]]:
+def workload_labels(config: Config, entry: ServiceEntry) -> list[Mapping[str, str]]:
     """Labels of the WorkloadEntries a ServiceEntry selects; a document's own labels win over its spec's."""
-    selector = entry.spec.workload_selector
-    assert selector is not None
-    for workload in config.workload_entries:
-        labels = {**workload.spec.labels, **workload.metadata.labels}
-        same = workload.metadata.namespace == entry.metadata.namespace
-        if same and all(labels.get(name) == value for name, value in selector.labels.items()):
-            yield labels
+    wanted = entry.spec.workload_selector.labels if entry.spec.workload_selector is not None else {}
+    same = (item for item in config.workload_entries if item.metadata.namespace == entry.metadata.namespace)
+    labels: Iterator[Mapping[str, str]] = ({**item.spec.labels, **item.metadata.labels} for item in same)
+    return [item for item in labels if wanted.items() <= item.items()]
 
 
 def destinations(service: VirtualService) -> Iterator[tuple[Path, Destination]]:
