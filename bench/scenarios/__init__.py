@@ -1,0 +1,1 @@
+"""One module a scenario, each with `run(lab) -> Result`."""
