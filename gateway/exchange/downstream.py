@@ -34,6 +34,7 @@ def watch(exchange: Exchange, scope: dict[str, Any], receive: Receive) -> asynci
     if connection is not None:
         connection.on_disconnect(exchange.client_gone)
         return None
+    exchange.stock = True
     if not exchange.upload_done:
         return None
     return asyncio.get_running_loop().create_task(_wait_for_leaving(exchange, receive))

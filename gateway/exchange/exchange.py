@@ -45,6 +45,7 @@ class Exchange:
         "set_cookie",
         "started_at",
         "status",
+        "stock",
         "task",
         "transport_failure",
         "upload_done",
@@ -77,6 +78,8 @@ class Exchange:
         self.bytes_sent = 0
         self.service_time = -1.0
         """Seconds until the upstream's response head; negative when no upstream answered."""
+        self.stock = False
+        """The server is not ours: it adds `date` and `server` itself and cannot take a length on a 304."""
         self.set_cookie: bytes | None = None
         """A cookie made for consistent hashing, to be sent with the response."""
         self.committed = False

@@ -30,6 +30,12 @@ def request_head(method: str, target: bytes, authority: bytes, headers: Headers,
     return b"\r\n".join(lines)
 
 
+def for_stock_server(headers: Headers, status: int) -> Headers:
+    """What a stock uvicorn can be given: it repeats `date` and `server`, and fails on a 304 with a length."""
+    dropped = {b"date", b"server", b"content-length"} if status == 304 else {b"date", b"server"}
+    return [pair for pair in headers if pair[0] not in dropped]
+
+
 def response_headers(received: Headers, status: int, service_time: float, server: bytes) -> Headers:
     """The upstream's headers as the client may see them: hop-by-hop ones gone, ours added.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.exchange.exchange import ClientGone
 from gateway.exchange.facts import ExchangeFacts
-from gateway.exchange.head import response_headers
+from gateway.exchange.head import for_stock_server, response_headers
 from gateway.exchange.hygiene import CHUNKED
 from gateway.http.flags import Flag
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
@@ -91,6 +91,8 @@ async def response(
         headers = destination.response_ops.apply(headers, ExchangeFacts(exchange))
     if route is not None and route.cors is not None:
         headers = route.cors(exchange.request, headers)
+    if exchange.stock:
+        headers = for_stock_server(headers, head.status)
     exchange.committed = True
     await send({"type": "http.response.start", "status": head.status, "headers": headers})
     while True:

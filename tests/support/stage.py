@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -166,8 +167,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, config: str) -> AsyncIterator[Stage]:
-    """Serves `config` on a free port of 127.0.0.1; the log goes to a file."""
+async def stage(folder: Path, config: str, *, http: Any = EdgeProtocol) -> AsyncIterator[Stage]:
+    """Serves `config` on a free port of 127.0.0.1; the log goes to a file. `http`: uvicorn's option."""
     log, path = folder / "access.log", folder / "routes.yaml"
     log.touch()
     path.write_text(SETTINGS % log + config)
@@ -176,7 +177,7 @@ async def stage(folder: Path, config: str) -> AsyncIterator[Stage]:
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            gateway, http=EdgeProtocol, lifespan="on", log_config=None, access_log=False, proxy_headers=False
+            gateway, http=http, lifespan="on", log_config=None, access_log=False, proxy_headers=False
         )
     )
     server.capture_signals = _no_signals  # type: ignore[method-assign] # the loop is the test's

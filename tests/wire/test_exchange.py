@@ -277,6 +277,39 @@ def test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing(tmp_path: Path
     asyncio.run(main())
 
 
+def test_a_stock_server_serves_as_well(tmp_path: Path) -> None:
+    """uvicorn's own protocol class: date and server once, a 304 with a length, a body each way, a lost client."""
+
+    async def play(call: Call) -> None:
+        while True:
+            head = await call.head()
+            if head.startswith(b"POST"):
+                await call.body(5)
+                await call.send(b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-length: 2\r\n\r\nok")
+            elif head.startswith(b"GET /cached"):
+                await call.send(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 100\r\n\r\n")
+
+    async def main() -> None:
+        async with (
+            Backend(play).running() as backend,
+            stage(tmp_path, reviews(backend.port), http="httptools") as gateway,
+        ):
+            answer = await gateway.get(method="POST", headers="Content-Length: 5\r\n\r\nhello")
+            assert answer.count(b"\r\ndate: ") == 1
+            assert answer.count(b"\r\nserver: ") == 1
+            assert answer.endswith(b"\r\n\r\nok")
+            assert (await gateway.get("/cached")).startswith(b"HTTP/1.1 304 ")
+            _, writer = await gateway.connect()
+            writer.write(b"GET /hang HTTP/1.1\r\nHost: reviews\r\n\r\n")
+            while not any(b"/hang" in call.seen for call in backend.calls):
+                await asyncio.sleep(0)
+            writer.close()
+            await asyncio.wait_for(backend.closed.wait(), 5)
+            assert '"response_flags":"DC"' in gateway.logged()
+
+    asyncio.run(main())
+
+
 def test_connections_are_reused(tmp_path: Path) -> None:
     async def main() -> None:
         async with (
