@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING
 
 from bench import configs
 from bench.backends import backends
-from bench.processes import LOAD_CORE, LOOPBACK, MIB
+from bench.processes import LOOPBACK, MIB
 from bench.report import Result, number, ratio
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ def run(lab: Lab) -> Result:
             lambda _: lambda port: configs.stream(port, services), only=("gateway", "envoy")
         ) as running,
     ):
-        os.sched_setaffinity(0, {LOAD_CORE})
         for direction, transfer in (("down", download), ("up", upload)):
             for subject in running.values():
                 transfer(subject.port, MIB)
