@@ -5,7 +5,10 @@ Lifetime: config (constants) and plain functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Headers = list[tuple[bytes, bytes]]
 """What ASGI calls headers: lower-case names, one pair a line."""

@@ -29,7 +29,7 @@ class Request:
         "scheme",
     )
 
-    def __init__(  # noqa: PLR0913 - the parts of a request head
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a request head
         self,
         method: str,
         scheme: str,
