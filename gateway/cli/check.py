@@ -1,0 +1,97 @@
+"""`gateway check`: every finding about a configuration; nothing is applied.
+
+Lifetime: process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.config import load, render, split_paths
+from gateway.config.config import FIELDS
+from gateway.config.ignore import without_ignored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.config import Config, Finding
+
+DEFAULT_PATH = "routes.yaml"
+
+
+@click.command(
+    "check",
+    epilog="Exit codes: 0 fine or only warnings, 1 errors (with --strict: or warnings), 2 usage.",
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+def command(*, paths: tuple[str, ...], as_json: bool, strict: bool) -> None:
+    """Prints everything that is wrong with a configuration, with its place and what to do.
+
+    PATH is a file or a directory of *.yaml; default $GATEWAY_CONFIG, or routes.yaml. A comment
+    `# gateway: ignore GW220` at the end of a line silences that warning there. What each code means stands in
+    docs/findings.md.
+    """
+    chosen = paths or tuple(split_paths(os.environ.get("GATEWAY_CONFIG", ""))) or (DEFAULT_PATH,)
+    loaded = load(chosen)
+    findings = without_ignored(loaded.findings, loaded.sources)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        if findings:
+            click.echo(render(findings, loaded.sources, color=_in_color()) + "\n")
+        click.echo(_summary(chosen, findings, loaded.config))
+    refused = {"error", "warning"} if strict else {"error"}
+    sys.exit(1 if any(finding.severity in refused for finding in findings) else 0)
+
+
+def _in_color() -> bool:
+    """Whether a person reads this (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _summary(paths: Sequence[str], findings: Sequence[Finding], config: Config | None) -> str:
+    """One line: `routes.yaml: 2 errors, 1 warning`."""
+    name = ", ".join(paths) if len(paths) <= 3 else f"{len(paths)} paths"
+    severities: Counter[str] = Counter(finding.severity for finding in findings)
+    counts = [
+        _plural(severities[severity], word)
+        for severity, word in (("error", "error"), ("warning", "warning"), ("info", "remark"))
+        if severities[severity]
+    ]
+    verdict = ", ".join(counts) or "fine"
+    return f"{name}: {verdict}" + (f" ({_contents(config)})" if config is not None else "")
+
+
+def _contents(config: Config) -> str:
+    """What there is: `3 virtual services, 12 routes, 2 service entries`."""
+    parts = []
+    for kind, field in FIELDS.items():
+        resources = getattr(config, field)
+        if resources:
+            parts.append(_plural(len(resources), _words(kind)))
+        if kind == "VirtualService":
+            routes = sum(len(service.spec.http) for service in config.virtual_services)
+            parts += [_plural(routes, "route")] if routes else []
+    return ", ".join(parts) or "nothing to serve"
+
+
+def _words(kind: str) -> str:
+    """`VirtualService` -> `virtual service`."""
+    return "".join(f" {char.lower()}" if char.isupper() else char for char in kind).strip()
+
+
+def _plural(count: int, noun: str) -> str:
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y"):
+        return f"{count} {noun[:-1]}ies"
+    return f"{count} {noun}s"
