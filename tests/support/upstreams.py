@@ -1,0 +1,92 @@
+"""Clusters, endpoints and connections for tests, without a configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+import pytest
+import uvloop
+from support.clock import FakeClock
+
+from gateway.upstream import NO_BODY, Cluster, ClusterConfig, Connection, Endpoint, UpstreamError
+from gateway.upstream.balancer import balance
+from gateway.upstream.connect import open_connection
+from gateway.upstream.pool import Pool
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+"""Runs a test on both event loops."""
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+def cluster_of(*ports: int, clock: Callable[[], float] | None = None, **settings: Any) -> Cluster:
+    """A cluster of loopback endpoints."""
+    config = ClusterConfig(name="outbound|80||test", host="test", port=80, **settings)
+    pool = Pool(config.name, clock or FakeClock())
+    pool.set_limit(config.max_connections)
+    members = [(pool.endpoint("127.0.0.1", port), 1) for port in ports]
+    return Cluster(config, pool, balance(config.policy, config.table_size, members, Random(1), None))
+
+
+def only(cluster: Cluster) -> Endpoint:
+    """The cluster's single endpoint."""
+    (endpoint,) = cluster.endpoints
+    return endpoint
+
+
+async def connect(port: int, **settings: Any) -> Connection:
+    """A connection of its own pool, leased."""
+    cluster = cluster_of(port, **settings)
+    return await cluster.connect(only(cluster))
+
+
+async def ask(
+    connection: Connection, head: bytes = GET, *, method: str = "GET", body: int = NO_BODY
+) -> tuple[int, bytes]:
+    """One request without a body, to the end of its response; the connection stays leased."""
+    connection.start(head, method=method, body=body)
+    status = (await connection.response()).status
+    return status, await rest(connection)
+
+
+async def rest(connection: Connection) -> bytes:
+    """The rest of the body."""
+    pieces = []
+    while piece := await connection.read():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def failure(awaited: Coroutine[Any, Any, Any]) -> UpstreamError:
+    """The UpstreamError that this raises."""
+    with pytest.raises(UpstreamError) as caught:
+        await awaited
+    return caught.value
+
+
+async def settled(check: Callable[[], bool], turns: int = 1000) -> None:
+    """Lets the loop turn until `check` holds: for what needs a few turns and no time."""
+    for _ in range(turns):
+        if check():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came true")
+
+
+__all__ = [
+    "GET",
+    "LOOPS",
+    "Run",
+    "ask",
+    "cluster_of",
+    "connect",
+    "failure",
+    "only",
+    "open_connection",
+    "rest",
+    "settled",
+]
