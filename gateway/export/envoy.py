@@ -120,8 +120,8 @@ def _virtual_hosts(
 ) -> list[dict[str, Any]]:
     """Domains with the same entries share a virtual host."""
     groups: dict[tuple[int, ...], tuple[list[str], list[Entry]]] = {}
-    for domain, entries in hosts.ordered().items():
-        secure = domain in hosts.https_only
+    for domain, entries in hosts.domains().items():
+        secure = hosts.https_only(domain)
         key = (secure, *(id(part) for entry in entries for part in (entry.http, entry.match)))
         groups.setdefault(key, ([], entries))[0].append(domain)
     found = []
@@ -132,7 +132,7 @@ def _virtual_hosts(
             "routes": list(_routes(entries, hosts.address[1], plan, settings, notes)),
             "include_request_attempt_count": True,
         }
-        if domains[0] in hosts.https_only:
+        if hosts.https_only(domains[0]):
             host["require_tls"] = "ALL"
         found.append(host)
     return found

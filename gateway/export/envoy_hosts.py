@@ -6,7 +6,7 @@ exported Envoy compares two readings of the same documents.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config.gateway import HTTP_PROTOCOLS
@@ -17,7 +17,7 @@ from gateway.routing.hosts import domain, names, narrower
 from gateway.upstream.names import age
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gateway.config import Config
     from gateway.config.gateway import Gateway, Server
@@ -55,126 +55,140 @@ class Entry(NamedTuple):
         return uri is None or uri.presence or uri.prefix in {"", "/"} or uri.regex == ".*"
 
 
-@dataclass(slots=True)
 class HostList:
     """A listener: its address, and the entries of every domain in the order they are tried."""
 
-    name: str
-    address: tuple[str, int]
-    domains: dict[str, list[Entry]] = field(default_factory=dict)
-    https_only: set[str] = field(default_factory=set)
-    """Domains whose plain requests are sent to https."""
-    claimed: set[str] = field(default_factory=set)
+    def __init__(self, name: str, address: tuple[str, int]) -> None:
+        self.name = name
+        self.address = address
+        self.servers: list[tuple[Gateway, Server]] = []
+        """Of the Gateway documents; none on the listener without."""
+        self._entries: dict[str, dict[int, Entry]] = {}
+        self._aliases: dict[str, list[tuple[bool, str]]] = {}
 
-    def ordered(self) -> dict[str, list[Entry]]:
-        """Entries that catch everything go behind all others."""
-        return {
-            name: sorted(entries, key=lambda entry: entry.catches_all)
-            for name, entries in self.domains.items()
+    def add(self, hosts: Sequence[str], entries: Iterable[Entry], *, own: bool) -> None:
+        """Files entries under a host: the first name is its own, the others are short for it.
+
+        `own`: the VirtualService is of the gateway's namespace, so its short names go first.
+        """
+        if not hosts:
+            return
+        full, *short = hosts
+        self._entries.setdefault(full, {}).update((id(entry), entry) for entry in entries)
+        for alias in short:
+            self._aliases.setdefault(alias, []).append((not own, full))
+
+    def domains(self) -> dict[str, list[Entry]]:
+        """Every domain; entries that catch everything stand behind all others."""
+        found = {
+            name: sorted(entries.values(), key=lambda entry: entry.catches_all)
+            for name, entries in self._entries.items()
         }
+        for alias, claims in self._aliases.items():
+            if alias not in self._entries:
+                _, full = min(claims, key=lambda claim: claim[0])
+                found[alias] = found[full]
+        return found
+
+    def https_only(self, name: str) -> bool:
+        """Whether plain requests for a domain are sent to https; the first server that has a host decides."""
+        patterns: dict[str, bool] = {}
+        for _, server in self.servers:
+            for host in server.hosts:
+                patterns.setdefault(domain(host.rpartition("/")[2]), server.https_redirect)
+        fitting = [pattern for pattern in patterns if narrower(pattern, name) == name]
+        return bool(fitting) and patterns[max(fitting, key=len)]
 
 
 def host_lists(config: Config, notes: list[str]) -> list[HostList]:
     """Every listener; what cannot be exported is told in `notes`."""
     settings = config.settings.spec
-    servers = [
-        (gateway, server)
-        for gateway in config.gateways
-        if _selected(gateway, settings)
-        for server in gateway.spec.servers
-    ]
-    services = _services(config)
+    found = _listeners(config, settings, notes)
+    if not found:
+        found = [HostList(MESH, host_port(settings.listen))]
     delegates = {
         (service.metadata.namespace, service.metadata.name): service
         for service in config.virtual_services
         if service.spec.is_delegate
     }
-    if not servers:
-        listener = HostList(MESH, host_port(settings.listen))
-        _fill(listener, MESH, "*", services, delegates, settings)
-        return [listener]
+    services = [
+        service
+        for service in sorted(config.virtual_services, key=age)
+        if not service.spec.is_delegate and exported(service, settings.namespace)
+    ]
+    for listener in found:
+        for service in services:
+            _bind(listener, service, delegates, settings)
+        for _, server in listener.servers:
+            if server.https_redirect:
+                # Redirects hosts that no VirtualService names, too.
+                for host in server.hosts:
+                    listener.add([domain(host.rpartition("/")[2])], (), own=True)
+    return found
+
+
+Delegates = Mapping[tuple[str, str], "VirtualService"]
+
+
+def _listeners(config: Config, settings: GatewaySettingsSpec, notes: list[str]) -> list[HostList]:
     found: dict[tuple[str, int], HostList] = {}
-    for gateway, server in servers:
-        if server.port.protocol not in HTTP_PROTOCOLS - {"HTTPS"}:
-            notes.append(f"{gateway.title}: port {server.port.number} ({server.port.protocol}) is left out")
+    for gateway in config.gateways:
+        if settings.labels and not gateway.spec.selector.items() <= settings.labels.items():
             continue
-        address = (server.bind or EVERYWHERE, server.port.number)
-        name = f"{address[0]}_{address[1]}"
-        listener = found.setdefault(address, HostList(name, address))
-        _serve(listener, gateway, server, services, delegates, settings)
+        for server in gateway.spec.servers:
+            if server.port.protocol not in HTTP_PROTOCOLS - {"HTTPS"}:
+                notes.append(
+                    f"{gateway.title}: port {server.port.number} ({server.port.protocol}) is left out"
+                )
+                continue
+            address = (server.bind or EVERYWHERE, server.port.number)
+            listener = found.setdefault(address, HostList(f"{address[0]}_{address[1]}", address))
+            listener.servers.append((gateway, server))
     return list(found.values())
 
 
-Delegates = dict[tuple[str, str], "VirtualService"]
-
-
-def _selected(gateway: Gateway, settings: GatewaySettingsSpec) -> bool:
-    selector = gateway.spec.selector
-    if not settings.labels:
-        return True
-    return all(settings.labels.get(key) == value for key, value in selector.items())
-
-
-def _services(config: Config) -> list[VirtualService]:
-    """VirtualServices that this gateway sees, the oldest first."""
-    seen = [
-        service
-        for service in config.virtual_services
-        if not service.spec.is_delegate and exported(service, config.settings.spec.namespace)
-    ]
-    return sorted(seen, key=age)
-
-
-def _serve(
-    listener: HostList,
-    gateway: Gateway,
-    server: Server,
-    services: list[VirtualService],
-    delegates: Delegates,
-    settings: GatewaySettingsSpec,
+def _bind(
+    listener: HostList, service: VirtualService, delegates: Delegates, settings: GatewaySettingsSpec
 ) -> None:
-    reference = f"{gateway.metadata.namespace}/{gateway.metadata.name}"
-    for written in server.hosts:
-        if written in listener.claimed:
-            continue  # the first server of a port that has a host keeps it
-        listener.claimed.add(written)
-        place, _, host = written.rpartition("/")
-        place = gateway.metadata.namespace if place == "." else place
-        visible = [one for one in services if place in {"", "*", one.metadata.namespace}]
-        filled = _fill(listener, reference, domain(host), visible, delegates, settings)
-        if server.https_redirect:
-            listener.domains.setdefault(domain(host), [])
-            listener.https_only |= {domain(host), *filled}
-
-
-def _fill(
-    listener: HostList,
-    reference: str,
-    host: str,
-    services: list[VirtualService],
-    delegates: Delegates,
-    settings: GatewaySettingsSpec,
-) -> set[str]:
-    """Adds the VirtualServices bound to `reference` below `host`; the domains they came to."""
-    filled = set()
-    for service in services:
-        if not _bound(service, reference):
+    """Adds what a VirtualService has for a listener."""
+    namespace, gateways = service.metadata.namespace, service.spec.gateways
+    own = namespace == settings.namespace
+    hosts = [names(host, namespace, settings.cluster_domain) for host in service.spec.hosts]
+    known = dict.fromkeys(_key(gateway) for gateway, _ in listener.servers)
+    wanted = {_full(name, service) for name in gateways}
+    if not gateways or (not listener.servers and MESH in wanted):
+        # This process stands for the sidecars, too: without `gateways` every listener has its hosts.
+        entries = list(_entries(service, set(known) or {MESH}, listener, delegates, settings))
+        for aliases in hosts:
+            listener.add(aliases, entries, own=own)
+        return
+    for key in known:
+        if key not in wanted:
             continue
-        entries = list(_entries(service, reference, listener.address[1], delegates, settings))
-        namespace = service.metadata.namespace
-        for written in service.spec.hosts:
-            for alias in names(written, namespace, settings.cluster_domain):
-                shared = narrower(host, alias)
-                if shared is not None:
-                    filled.add(shared)
-                    listener.domains.setdefault(shared, []).extend(entries)
-    return filled
+        entries = list(_entries(service, {key}, listener, delegates, settings))
+        patterns = [
+            pattern
+            for gateway, server in listener.servers
+            if _key(gateway) == key
+            for pattern in _patterns(gateway, server, namespace)
+        ]
+        for aliases in hosts:
+            shared = (narrower(alias, pattern) for pattern in patterns for alias in aliases)
+            listener.add(list(dict.fromkeys(host for host in shared if host)), entries, own=own)
 
 
-def _bound(service: VirtualService, reference: str) -> bool:
-    """Whether it applies on the listener of `reference`; without `gateways` it does everywhere."""
-    gateways = service.spec.gateways
-    return not gateways or any(_full(name, service) == reference for name in gateways)
+def _key(gateway: Gateway) -> str:
+    return f"{gateway.metadata.namespace}/{gateway.metadata.name}"
+
+
+def _patterns(gateway: Gateway, server: Server, namespace: str) -> Iterator[str]:
+    """A server's hosts that are open to VirtualServices of `namespace`."""
+    for written in server.hosts:
+        place, _, host = written.rpartition("/")
+        if place == ".":
+            place = gateway.metadata.namespace
+        if place in {"", "*", namespace}:
+            yield domain(host)
 
 
 def _full(name: str, service: VirtualService) -> str:
@@ -186,11 +200,16 @@ def _full(name: str, service: VirtualService) -> str:
 
 
 def _entries(
-    service: VirtualService, reference: str, port: int, delegates: Delegates, settings: GatewaySettingsSpec
+    service: VirtualService,
+    references: set[str],
+    listener: HostList,
+    delegates: Delegates,
+    settings: GatewaySettingsSpec,
 ) -> Iterator[Entry]:
+    """The rules that apply under one of `references`, up to the first that takes everything."""
     for rule in rules(service, delegates):
         for match in rule.http.match or (None,):
-            if match is not None and not _applies(match, service, reference, port, settings):
+            if match is not None and not _applies(match, service, references, listener.address[1], settings):
                 continue
             entry = Entry(rule.http, match, rule.owner)
             yield entry
@@ -199,13 +218,17 @@ def _entries(
 
 
 def _applies(
-    match: HTTPMatchRequest, service: VirtualService, reference: str, port: int, settings: GatewaySettingsSpec
+    match: HTTPMatchRequest,
+    service: VirtualService,
+    references: set[str],
+    port: int,
+    settings: GatewaySettingsSpec,
 ) -> bool:
     """The conditions that the listener decides, not the request."""
     if match.port is not None and match.port != port:
         return False
     if match.gateways:
-        return any(_full(name, service) == reference for name in match.gateways)
+        return any(_full(name, service) in references for name in match.gateways)
     if match.source_namespace is not None and match.source_namespace != settings.namespace:
         return False
-    return all(settings.labels.get(key) == value for key, value in match.source_labels.items())
+    return match.source_labels.items() <= settings.labels.items()

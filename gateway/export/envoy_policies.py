@@ -38,7 +38,7 @@ def typed(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def header_operations(levels: Iterable[Headers | None]) -> dict[str, Any]:
-    """The operations of several levels as one of Envoy's: removals first, then every `set`, then every `add`."""
+    """The operations of several levels as one of Envoy's: removals, then every `set`, then every `add`."""
     present = [headers for headers in levels if headers is not None]
     fields: dict[str, Any] = {}
     for side in ("request", "response"):

@@ -35,7 +35,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Upstreams(Protocol):
-    """What a route needs to know of the clusters, from the point of view of its VirtualService and listener."""
+    """What a route needs to know of the clusters, as its VirtualService and listener see them."""
 
     listener_port: int
     tls: bool
