@@ -13,10 +13,15 @@ from pathlib import Path
 
 import click
 
+from gateway.config import split_paths
+
 DEFAULT_PATH = "routes.yaml"
 
 
-@click.command("demo")
+@click.command(
+    "demo",
+    epilog="Exit codes: 0 stopped, 1 a part of it ended by itself, 2 usage, 3 could not start.",
+)
 @click.option(
     "-c",
     "--config",
@@ -33,11 +38,7 @@ DEFAULT_PATH = "routes.yaml"
 @click.option("--no-traffic", is_flag=True, help="Send nothing; only what you send arrives.")
 @click.option("--json", "as_json", is_flag=True, help="Say everything as JSON, one object a line.")
 def demo(*, paths: tuple[str, ...], port: int | None, no_traffic: bool, as_json: bool) -> None:
-    r"""Runs the gateway, sample backends for its loopback endpoints, and light traffic, until Ctrl-C.
-
-    \b
-    Exit codes: 0 stopped, 1 a part ended by itself, 2 usage, 3 could not start.
-    """
+    """Runs the gateway, sample backends for its loopback endpoints, and light traffic, until Ctrl-C."""
     from gateway.demo.screen import Screen  # noqa: PLC0415 - other commands need not load it
     from gateway.demo.session import CannotStart, plan, run  # noqa: PLC0415 - as above
 
@@ -53,9 +54,9 @@ def demo(*, paths: tuple[str, ...], port: int | None, no_traffic: bool, as_json:
 
 def _default_paths() -> tuple[str, ...]:
     """What is configured, or routes.yaml here; where there is none, the sample one is written."""
-    configured = os.environ.get("GATEWAY_CONFIG")
+    configured = tuple(split_paths(os.environ.get("GATEWAY_CONFIG", "")))
     if configured:
-        return tuple(configured.split(os.pathsep))
+        return configured
     path = Path(DEFAULT_PATH)
     if not path.exists():
         sample = resources.files("gateway.demo").joinpath(DEFAULT_PATH)
