@@ -22,6 +22,7 @@ from gateway.control.build import Built, Refused, build
 from gateway.control.content import Content, look, spread
 from gateway.control.pauses import considerate, uncollected
 from gateway.control.result import Outcome, ReloadCounts, ReloadResult, State
+from gateway.control.retire import retire
 from gateway.control.watch import Watch
 from gateway.upstream import Registry
 
@@ -75,6 +76,7 @@ class Control:
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[ReloadResult] | None = None
         self._tasks: set[asyncio.Task[ReloadResult]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._hangup = False
 
     def __repr__(self) -> str:
@@ -136,6 +138,8 @@ class Control:
         while self._tasks:
             # Not cancelled: the thread would go on anyway, and the assignment is atomic.
             await asyncio.wait(self._tasks)
+        for retiring in tuple(self._retiring):
+            retiring.cancel()  # What requests still hold goes with them.
         await self.registry.close()
 
     def _follow_hangup(self) -> None:
@@ -182,11 +186,17 @@ class Control:
         if built.loaded.digest == self.loaded.digest:
             return self._keep(began, reason)  # It changed back while it was read.
         self.registry.commit(built.prepared)
+        self._retire([built.prepared.plan, self.loaded, self.snapshot])
         self._serve(built)
         self._refused = None
         result = self._record(Outcome.APPLIED, built.findings, began, reason)
         self._say_applied(built)
         return result
+
+    def _retire(self, generation: list[object]) -> None:
+        task = asyncio.get_running_loop().create_task(retire(generation), name="gateway-retire")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     def _serve(self, built: Built) -> None:
         self.snapshot = built.snapshot

@@ -375,6 +375,29 @@ def test_a_reload_leaves_the_interpreter_as_it_was(file: Path) -> None:
     serve(file, play)
 
 
+def test_old_generations_are_freed_without_a_collection(file: Path) -> None:
+    """Nothing in a generation refers back to its owner: frozen objects are freed by their counts or never."""
+
+    def alive() -> dict[str, int]:
+        kinds = ("Snapshot", "Listener", "VirtualHost", "Route", "Cluster", "VirtualService", "Loaded")
+        names = [type(item).__name__ for item in gc.get_objects()]
+        return {kind: names.count(kind) for kind in kinds}
+
+    async def play(control: Control) -> None:
+        before = alive()
+        for word in ("two", "three", "four"):
+            write(file, answering(word))
+            await control.reload()
+        await until(lambda: alive() == before)
+
+    gc.collect()
+    gc.disable()
+    try:
+        serve(file, play)
+    finally:
+        gc.enable()
+
+
 @given(st.lists(st.sampled_from(["one", "two", "three", "bad", "worse", "gone"]), max_size=8))
 @settings(max_examples=25, deadline=None)
 def test_the_last_good_files_serve(story: list[str]) -> None:
