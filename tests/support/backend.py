@@ -33,8 +33,9 @@ class Link(asyncio.Protocol):
         self.received = b""
         """Every byte that came, ever."""
         self.ended = False
-        """Whether the other side closed, or reset (`lost` then)."""
-        self.lost = False
+        """Whether the other side closed, or reset."""
+        self.gone = asyncio.Event()
+        """Set when the connection is over in both directions."""
         self.transport: Any = None
         self._backend = backend
         self._answered = 0
@@ -62,7 +63,8 @@ class Link(asyncio.Protocol):
         return True  # Our direction stays open until the test closes it.
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.ended = self.lost = True
+        self.ended = True
+        self.gone.set()
         self._moved.set()
         self._writable.set()
 
@@ -140,9 +142,13 @@ class RecordingBackend:
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()
+        for _ in range(3):  # A connection may be accepted and not yet made known to us.
+            await asyncio.sleep(0)
         for link in self.links:
             link.transport.abort()
         await self._server.wait_closed()
+        for link in self.links:
+            await link.gone.wait()
 
     def accepted(self, link: Link) -> None:
         """Called by each new connection."""

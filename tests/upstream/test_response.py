@@ -73,7 +73,7 @@ def test_204_loses_its_framing_headers_and_304_keeps_them() -> None:
     """RFC 9110 8.6: no Content-Length in 204, and in 304 it tells the size of the unmodified body."""
     empty = parse(b"HTTP/1.1 204 No\r\nContent-Length: 5\r\nX: 1\r\n\r\n")
     unmodified = parse(b"HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n")
-    assert ([(b"x", b"1")], [(b"content-length", b"5")]) == (empty.headers, unmodified.headers)
+    assert (empty.headers, unmodified.headers) == ([(b"x", b"1")], [(b"content-length", b"5")])
 
 
 def test_chunked_in_http_1_0_is_the_last_response_of_its_connection() -> None:
