@@ -171,7 +171,7 @@ async def stage(folder: Path, config: str, *, http: Any = EdgeProtocol) -> Async
     """Serves `config` on a free port of 127.0.0.1; the log goes to a file. `http`: uvicorn's option."""
     log, path = folder / "access.log", folder / "routes.yaml"
     log.touch()
-    path.write_text(SETTINGS % log + config)
+    path.write_text(SETTINGS % log + "\n" + config)
     gateway = Gateway([path])
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
