@@ -29,6 +29,8 @@ logger = logging.getLogger("gateway")
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 DEFAULT_CONFIG = "routes.yaml"
+SETTINGS = "gateway.settings"
+"""Key of the lifespan state under which the server finds a function that returns the settings in force."""
 
 
 def configured_paths() -> list[str]:
@@ -40,7 +42,8 @@ class Gateway:
     """An ASGI 3 application that routes HTTP requests as the configuration says.
 
     `config`: paths of files or directories; default: `GATEWAY_CONFIG`, else `routes.yaml`. The configuration
-    is loaded by the lifespan's start-up; a bad one fails it with every finding in the message.
+    is loaded by the lifespan's start-up; a bad one fails it with every finding in the message. `adopt` is given
+    the lifespan's `receive`: it may fit the server behind it to us, or say in a sentence why it cannot.
     """
 
     def __init__(
@@ -49,13 +52,15 @@ class Gateway:
         *,
         control: Control | None = None,
         own_process: bool = False,
+        adopt: Callable[[Receive], str | None] | None = None,
     ) -> None:
         self._config = config
         self._own_process = own_process
         self._control = control
+        self._adopt = adopt
         self.telemetry = Telemetry()
         self._serve: Callable[[dict[str, Any], Receive, Send], Awaitable[None]] | None = None
-        self._admin: Any = None
+        self._admin: AdminListener | None = None
         self._generation = 0
 
     @property
@@ -65,6 +70,11 @@ class Gateway:
             paths = configured_paths() if self._config is None else self._config
             self._control = Control(paths, own_process=self._own_process)
         return self._control
+
+    @property
+    def admin_address(self) -> str | None:
+        """Where the admin listener is; None when it is off."""
+        return self._admin.address if self._admin is not None else None
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """The ASGI interface."""
@@ -80,7 +90,7 @@ class Gateway:
             except Aborted:
                 _cut(scope)
         elif kind == "lifespan":
-            await self._lifespan(receive, send)
+            await self._lifespan(scope, receive, send)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1003, "reason": "not supported"})
@@ -116,10 +126,14 @@ class Gateway:
         self._admin = AdminListener(metrics=self.telemetry.counters.exposition)
         await self._admin.start(self.control)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if "state" in scope:
+            scope["state"][SETTINGS] = lambda: self.control.snapshot.config.settings
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                if self._adopt is not None and (why := self._adopt(receive)) is not None:
+                    logger.warning("%s", why)
                 try:
                     await self.start()
                 except ConfigError as error:
