@@ -21,7 +21,8 @@ END_OF_HEAD = b"\r\n\r\n"
 """llhttp demands CRLF, so the first of these ends the head, wherever the bytes were cut."""
 
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
-_FRAMING_NAMES = frozenset({b"content-length", b"transfer-encoding"})
+_BODY_NAMES = frozenset({b"content-length", b"transfer-encoding"})
+_FRAMING_NAMES = _BODY_NAMES | {b"connection"}
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _UNPRINTABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -89,7 +90,7 @@ def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
         raise protocol_error(f"more than {max_headers} headers")
     if _UNPRINTABLE.search(head.reason):
         raise protocol_error("control character in the reason phrase")
-    _frame(head, to_head=to_head, keep_alive=parser.should_keep_alive(), old=raw.startswith(_VERSIONS[1]))
+    _frame(head, to_head=to_head, old=raw.startswith(_VERSIONS[1]))
     return head
 
 
@@ -106,42 +107,41 @@ def check_partial_head(partial: bytearray, limit: int) -> None:
         raise protocol_error("line without CR")
 
 
-def _frame(head: ResponseHead, *, to_head: bool, keep_alive: bool, old: bool) -> None:
-    """Decides how the body ends (RFC 9112 6.3); llhttp has refused the two framings together."""
-    framing, length = Framing.CLOSE, 0
+def _frame(head: ResponseHead, *, to_head: bool, old: bool) -> None:
+    """Decides how the body ends (RFC 9112 6.3) and whether the connection persists (9.3).
+
+    llhttp has refused the two framings together. Its own `should_keep_alive` cannot be asked here: it forgets
+    the Connection header when the head is the whole response.
+    """
+    framing, length, persists, suspect = Framing.CLOSE, 0, not old, False
     for name, value in head.headers:
-        if name in _FRAMING_NAMES:
-            if framing is not Framing.CLOSE:
-                raise protocol_error("two framing headers")
-            if name == b"content-length":
-                framing, length = Framing.SIZED, int(value)
-            elif value.strip(b" \t").lower() == b"chunked":
-                framing = Framing.CHUNKED
-                # RFC 9112 6.1: Transfer-Encoding in HTTP/1.0 is suspect, so this was its last message.
-                keep_alive = keep_alive and not old
-            else:
-                raise protocol_error("transfer encoding other than chunked")
+        if name not in _FRAMING_NAMES:
+            continue
+        if name == b"connection":
+            tokens = [token.strip(b" \t") for token in value.lower().split(b",")]
+            suspect = suspect or b"close" in tokens
+            persists = persists or b"keep-alive" in tokens
+        elif framing is not Framing.CLOSE:
+            raise protocol_error("two framing headers")
+        elif name == b"content-length":
+            framing, length = Framing.SIZED, int(value)
+        elif value.strip(b" \t").lower() == b"chunked":
+            framing = Framing.CHUNKED
+            suspect = (
+                suspect or old
+            )  # RFC 9112 6.1: nothing that old can mean it, so this was its last message.
+        else:
+            raise protocol_error("transfer encoding other than chunked")
     if to_head or head.status < 200 or head.status in {204, 304}:
-        if head.status == 204 and (length or framing is Framing.CHUNKED):
-            keep_alive = False  # Bytes may follow that no grammar allows.
         if head.status == 204 and framing is not Framing.CLOSE:
-            head.headers = [pair for pair in head.headers if pair[0] not in _FRAMING_NAMES]
-        # Without a body its framing says nothing about the connection, unlike llhttp's keep-alive rule.
-        head.keep_alive = keep_alive or (framing is Framing.CLOSE and _persistent(head, old=old))
+            suspect = (
+                suspect or length > 0 or framing is Framing.CHUNKED
+            )  # Bytes may follow against all grammar.
+            head.headers = [pair for pair in head.headers if pair[0] not in _BODY_NAMES]
+        head.keep_alive = persists and not suspect
         return
     head.framing, head.length = framing, length
-    head.keep_alive = keep_alive and framing is not Framing.CLOSE
-
-
-def _persistent(head: ResponseHead, *, old: bool) -> bool:
-    """Whether the connection persists by version and Connection header alone (RFC 9112 9.3)."""
-    tokens = {
-        token.strip(b" \t").lower()
-        for name, value in head.headers
-        if name == b"connection"
-        for token in value.split(b",")
-    }
-    return b"close" not in tokens and (not old or b"keep-alive" in tokens)
+    head.keep_alive = persists and not suspect and framing is not Framing.CLOSE
 
 
 _CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

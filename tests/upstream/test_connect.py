@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import socket
 import tempfile
 from pathlib import Path
@@ -24,14 +24,10 @@ HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 def descriptors() -> set[str]:
     """Open sockets of this process."""
     found = set()
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            continue
-        if target.startswith("socket:"):
-            found.add(target)
-    return found
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the directory's own descriptor is gone by now
+            found.add(str(path.readlink()))
+    return {target for target in found if target.startswith("socket:")}
 
 
 @LOOPS

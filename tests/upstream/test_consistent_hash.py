@@ -38,9 +38,12 @@ def test_weights_give_shares(kind: type[Ring | Maglev], size: int) -> None:
     assert 0.65 < found["b:1"] / len(KEYS) < 0.85
 
 
-@pytest.mark.parametrize(("kind", "size", "moved"), [(Ring, 0, 0.0), (Maglev, PRIME, 0.1)])
+@pytest.mark.parametrize(("kind", "size", "moved"), [(Ring, 0, 0.2), (Maglev, PRIME, 0.1)])
 def test_only_the_keys_of_a_lost_endpoint_move(kind: type[Ring | Maglev], size: int, moved: float) -> None:
-    """Exactly so on a ring; Maglev moves a few others for a table that is perfectly even."""
+    """
+    Nearly: the others get more points on the ring to fill it, and Maglev moves a few to stay perfectly even.
+    Hashing modulo the number of endpoints would move four of five.
+    """
     before, after = endpoints(5), endpoints(5)[:4]
     old, new = places(kind(before, size), before), places(kind(after, size), after)
     stayed = [key for key in KEYS if old[key] != "10.0.0.4:80"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from random import Random
 
 import pytest
@@ -320,11 +321,8 @@ class Chaos:
 
     def start(self) -> None:
         if self.held:
-            connection = self.held[0]
-            try:
-                connection.start(GET, method="GET", body=NO_BODY)
-            except UpstreamError:
-                pass
+            with contextlib.suppress(UpstreamError):
+                self.held[0].start(GET, method="GET", body=NO_BODY)
 
     def release(self) -> None:
         if self.held:
