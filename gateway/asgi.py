@@ -42,8 +42,8 @@ class Gateway:
     """An ASGI 3 application that routes HTTP requests as the configuration says.
 
     `config`: paths of files or directories; default: `GATEWAY_CONFIG`, else `routes.yaml`. The configuration
-    is loaded by the lifespan's start-up; a bad one fails it with every finding in the message. `adopt` is given
-    the lifespan's `receive`: it may fit the server behind it to us, or say in a sentence why it cannot.
+    is loaded by the lifespan's start-up; a bad one fails it with every finding in the message. `adopt` is
+    given the lifespan's `receive`: it may fit the server behind it to us, or say in a sentence why it cannot.
     """
 
     def __init__(
