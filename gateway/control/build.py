@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from gateway.config import ConfigError, Finding, Loaded, load
 from gateway.config.codes import define
+from gateway.config.ignore import without_ignored
 from gateway.routing import Snapshot, compile_snapshot
-from gateway.upstream import Plan, Prepared, Registry, plan
+from gateway.upstream import Prepared, Registry, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from gateway.config import Config
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +36,7 @@ class Built:
 
     loaded: Loaded
     findings: tuple[Finding, ...]
-    """Warnings, and errors that concern single routes."""
-    plan: Plan
+    """What `gateway check` prints: warnings, and errors that concern single routes."""
     prepared: Prepared
     snapshot: Snapshot
 
@@ -59,21 +57,18 @@ class Refused:
 def build(paths: Sequence[Path], registry: Registry, generation: int) -> Built | Refused:
     """The generation that these files describe now. Never raises for what it reads."""
     loaded = load(paths)
+    findings = without_ignored(loaded.findings, loaded.sources)
     if loaded.config is None:
-        return Refused(loaded, loaded.findings)
+        return Refused(loaded, findings)
     try:
-        return _compile(loaded, loaded.config, registry, generation)
+        planned = plan(loaded.config)
+        prepared = registry.prepare(planned)
+        snapshot = compile_snapshot(loaded.config, planned, prepared.clusters, generation=generation)
     except ConfigError as error:
-        return Refused(loaded, (*loaded.findings, *error.findings))
+        return Refused(loaded, (*findings, *error.findings))
     except Exception as error:
         logger.exception("cannot compile a configuration that was read without errors")
         message = f"cannot be compiled: {type(error).__name__}: {error}"
         finding = Finding(next(iter(loaded.sources), ""), 1, 1, "error", "GW199", message, fatal=True)
-        return Refused(loaded, (*loaded.findings, finding))
-
-
-def _compile(loaded: Loaded, config: Config, registry: Registry, generation: int) -> Built:
-    planned = plan(config)
-    prepared = registry.prepare(planned)
-    snapshot = compile_snapshot(config, planned, prepared.clusters, generation=generation)
-    return Built(loaded, loaded.findings, planned, prepared, snapshot)
+        return Refused(loaded, (*findings, finding))
+    return Built(loaded, findings, prepared, snapshot)
