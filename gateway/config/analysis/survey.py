@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WRAPPED_APP = "app.local"
 """The destination that stands for the ASGI application a gateway is wrapped around."""
-MAX_GUESSES = 50
+MAX_GUESSES = 20
 """Guessing a name compares it with all: a file that is wrong everywhere gets that many guesses."""
 
 
@@ -111,7 +111,8 @@ class Survey:
         if key not in self._guesses:
             if len(self._guesses) >= MAX_GUESSES:
                 return None
-            known = (name.removesuffix(f".{namespace}.svc.{self._domain}") for name in self.services)
+            suffix = f".{namespace}.svc.{self._domain}"
+            known = (name.removesuffix(suffix) for name in self.services if "*" not in name)
             self._guesses[key] = nearest(host.lower(), known)
         return self._guesses[key]
 

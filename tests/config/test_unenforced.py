@@ -1,0 +1,168 @@
+"""What has no effect yet is named, and what would protect refuses to start."""
+
+from __future__ import annotations
+
+import pytest
+from support.documents import analyzed, places
+
+from gateway.config.codes import CODES
+from gateway.config.unenforced import TABLE
+
+NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
+
+
+def document(kind: str, spec: str, *, group: str = NETWORKING, annotations: str = "{}") -> str:
+    return f"apiVersion: {group}\nkind: {kind}\nmetadata: {{name: n, annotations: {annotations}}}\nspec: {spec}\n"
+
+
+def route(field: str) -> str:
+    return document(
+        "VirtualService", f"{{hosts: [a], http: [{{route: [{{destination: {{host: b}}}}], {field}}}]}}"
+    )
+
+
+def policy(field: str) -> str:
+    return document("DestinationRule", f"{{host: a, trafficPolicy: {{{field}}}}}")
+
+
+def pool(field: str) -> str:
+    return policy(f"connectionPool: {{http: {{{field}}}}}")
+
+
+USES = {
+    "retries": route("retries: {attempts: 1}"),
+    "fault injection": route("fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}"),
+    "mirroring": route("mirror: {host: c}"),
+    "outlierDetection": policy("outlierDetection: {}"),
+    "http1MaxPendingRequests": pool("http1MaxPendingRequests: 1"),
+    "http2MaxRequests": pool("http2MaxRequests: 1"),
+    "maxRetries": pool("maxRetries: 1"),
+    "retryBudget": policy("retryBudget: {}"),
+    "warmup": policy("loadBalancer: {warmup: {duration: 1s}}"),
+    "warmupDurationSecs": policy("loadBalancer: {warmupDurationSecs: 1s}"),
+    "locality distribution": policy(
+        "loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {b: 100}}]}}"
+    ),
+    "locality failover": policy("loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}]}}"),
+    "failoverPriority": policy("loadBalancer: {localityLbSetting: {failoverPriority: [a]}}"),
+    "zoneAwareLbSetting": policy("loadBalancer: {zoneAwareLbSetting: {}}"),
+    "HTTP/2 to upstreams": pool("h2UpgradePolicy: UPGRADE"),
+    "useClientProtocol": pool("useClientProtocol: true"),
+    "proxyProtocol": policy("proxyProtocol: {version: V1}"),
+    "the tunnel": policy("tunnel: {targetHost: a, targetPort: 1}"),
+    "resolution DYNAMIC_DNS": document(
+        "ServiceEntry", "{hosts: ['*.a'], resolution: DYNAMIC_DNS, ports: []}"
+    ),
+    "TLS to the upstream": policy("tls: {mode: SIMPLE}"),
+    "TLS of a server": document(
+        "Gateway",
+        "{servers: [{port: {number: 1, name: a, protocol: https}, hosts: ['*'],"
+        " tls: {mode: SIMPLE, credentialName: a}}]}",
+    ),
+    "mode STRICT": document("PeerAuthentication", "{mtls: {mode: STRICT}}", group=SECURITY),
+    "the policy": document("AuthorizationPolicy", "{}", group=SECURITY),
+    "the policy, which only records,": document("AuthorizationPolicy", "{action: AUDIT}", group=SECURITY),
+    "the verification of tokens": document("RequestAuthentication", "{}", group=SECURITY),
+    "action CUSTOM": document(
+        "AuthorizationPolicy", "{action: CUSTOM, provider: {name: a}, rules: [{}]}", group=SECURITY
+    ),
+    "targetRef": document("AuthorizationPolicy", "{targetRef: {kind: a, name: b}}", group=SECURITY),
+    "targetRefs": document("RequestAuthentication", "{targetRefs: [{kind: a, name: b}]}", group=SECURITY),
+    "the document": document("Telemetry", "{}", group="telemetry.istio.io/v1"),
+}
+"""A document that asks for each feature of the table; a feature that works is taken out of both."""
+
+ENFORCED = (
+    route("retries: {attempts: 0}, timeout: 1s"),
+    policy("connectionPool: {tcp: {maxConnections: 1, connectTimeout: 1s, idleTimeout: 1s}}"),
+    pool("maxRequestsPerConnection: 1, idleTimeout: 1s, http2MaxRequests: 0, h2UpgradePolicy: DEFAULT"),
+    policy("tls: {mode: DISABLE}"),
+    policy("loadBalancer: {simple: RANDOM, localityLbSetting: {enabled: false}}"),
+    document("ServiceEntry", "{hosts: [a], resolution: DNS, ports: []}"),
+    document(
+        "Gateway",
+        "{servers: [{port: {number: 1, name: a, protocol: HTTP}, hosts: ['*'], tls: {httpsRedirect: true}}]}",
+    ),
+    document("PeerAuthentication", "{mtls: {mode: PERMISSIVE}}", group=SECURITY),
+)
+
+
+def said(text: str) -> list[tuple[str, str, bool]]:
+    """Severity, message and whether it is fatal, of everything that has no effect."""
+    return [
+        (item.severity, item.message, item.fatal) for item in analyzed(text) if item.code.startswith("GW3")
+    ]
+
+
+def test_every_row_is_tried() -> None:
+    """Whoever deletes a row deletes its example, and the other way round."""
+    assert {row.feature for row in TABLE} == set(USES)
+
+
+@pytest.mark.parametrize("feature", USES)
+def test_a_feature_without_effect_is_named(feature: str) -> None:
+    """Once a document; fatal exactly when something would stay unprotected."""
+    protects = {row.protects for row in TABLE if row.feature == feature}
+    severity = "error" if protects == {True} else "warning"
+    found = [item for item in said(USES[feature]) if f": {feature} is not enforced yet" in item[1]]
+
+    assert [(item[0], item[2]) for item in found] == [(severity, protects == {True})]
+
+
+@pytest.mark.parametrize("text", ENFORCED)
+def test_what_works_is_not_named(text: str) -> None:
+    """Neither what is enforced nor what is switched off."""
+    assert said(text) == []
+
+
+def test_a_feature_is_named_once_a_document() -> None:
+    """At its first use, wherever it is written."""
+    text = """\
+    apiVersion: networking.istio.io/v1
+    kind: DestinationRule
+    metadata: {name: n}
+    spec:
+      host: a
+      subsets:
+      - name: v1
+        trafficPolicy:
+          portLevelSettings:
+          - port: {number: 1}
+            outlierDetection: {}
+      - name: v2
+        trafficPolicy:
+          outlierDetection: {}
+          connectionPool: {http: {http2MaxRequests: 1, maxRetries: 1}}
+    """
+
+    assert [item for item in places(text) if item[0].startswith("GW3")] == [
+        ("GW313", 14, 7, "warning"),
+        ("GW314", 15, 49, "warning"),
+        ("GW314", 15, 64, "warning"),
+    ]
+
+
+def test_a_strict_port_is_enough() -> None:
+    """STRICT anywhere asks for protection."""
+    text = document(
+        "PeerAuthentication",
+        "{selector: {matchLabels: {a: b}}, portLevelMtls: {80: {mode: STRICT}}}",
+        group=SECURITY,
+    )
+
+    assert [item[2] for item in said(text)] == [True]
+
+
+def test_a_dry_run_protects_nobody_anyway() -> None:
+    """So it does not stop the gateway."""
+    dry = '{istio.io/dry-run: "true"}'
+    text = document("AuthorizationPolicy", "{rules: [{}]}", group=SECURITY, annotations=dry)
+
+    assert [item[2] for item in said(text)] == [False]
+
+
+def test_every_code_says_what_happens_instead() -> None:
+    """Rows share codes; each code is documented, with the gravest severity of its rows."""
+    for row in TABLE:
+        grave = any(other.protects for other in TABLE if other.code == row.code)
+        assert CODES[row.code].severity == ("error" if grave else "warning")
