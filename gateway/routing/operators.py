@@ -82,10 +82,12 @@ def compile_format(text: str, *, missing: bytes = b"") -> bytes | Format:
     pieces: list[bytes | Reader] = []
     for piece in parse(text):
         part = piece.encode() if isinstance(piece, str) else compile_operator(piece)
+        if part is None:
+            part = missing
         if isinstance(part, bytes) and pieces and isinstance(pieces[-1], bytes):
             pieces[-1] += part
         else:
-            pieces.append(missing if part is None else part)
+            pieces.append(part)
     if not pieces:
         return b""
     if len(pieces) > 1:
