@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from gateway.config import split_paths
+from gateway.demo.guide import shown
 
 DEFAULT_PATH = "routes.yaml"
 
@@ -56,7 +57,7 @@ def _default_paths() -> tuple[str, ...]:
     """What is configured, or routes.yaml here; where there is none, the sample one is written."""
     configured = tuple(split_paths(os.environ.get("GATEWAY_CONFIG", "")))
     if configured:
-        return configured
+        return tuple(map(shown, configured))
     path = Path(DEFAULT_PATH)
     if not path.exists():
         sample = resources.files("gateway.demo").joinpath(DEFAULT_PATH)

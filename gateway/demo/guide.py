@@ -32,7 +32,7 @@ Try in another terminal{where}:
     mv {path}.bak {path}
 
   a mistake changes nothing, and is named here and by `check`
-    sed -i.bak 's/subset: v1/subst: v1/' {path}
+    sed -i.bak 's/weight: 90/wieght: 90/' {path}
     {command} check {path}
     mv {path}.bak {path}
 

@@ -6,6 +6,7 @@ Lifetime: process.
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Screen:
     def show(self, split: Split) -> None:
         """Writes how traffic was split; on a terminal over the line that said so before."""
         if self._live:
-            self._status = str(split)
+            # A wrapped line could not be written over.
+            self._status = str(split)[: shutil.get_terminal_size().columns - 1]
             self._write(_CLEAR_LINE + self._status)
         else:
             self.say(str(split), "split", **split.as_dict())

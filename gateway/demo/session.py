@@ -9,7 +9,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,11 +21,11 @@ from gateway.demo import traffic
 from gateway.demo.children import Child
 from gateway.demo.guide import guide
 from gateway.demo.services import Backend, backends_of
+from gateway.server.listeners import Address, CannotListen, listen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.config import Config
     from gateway.demo.screen import Screen
 
 START_PATIENCE = 30.0
@@ -59,7 +58,7 @@ class Plan:
     @property
     def url(self) -> str:
         """Where the gateway answers."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{Address(self.host, self.port)}"
 
 
 def plan(paths: Sequence[str], *, port: int | None, with_traffic: bool) -> Plan:
@@ -72,20 +71,11 @@ def plan(paths: Sequence[str], *, port: int | None, with_traffic: bool) -> Plan:
     return Plan(
         tuple(paths),
         host,
-        _gateway_port(loaded.config) or port or configured,
+        port or configured,
         os.environ.get("GATEWAY_ADMIN") or settings.admin,
         tuple(backends_of(loaded.config)),
         with_traffic,
     )
-
-
-def _gateway_port(config: Config) -> int | None:
-    """The first HTTP port of the Gateway documents: where there are some, they say what is listened on."""
-    for resource in config.gateways:
-        for server in resource.spec.servers:
-            if server.port is not None and server.port.protocol == "HTTP":
-                return server.port.number
-    return None
 
 
 async def run(plan: Plan, screen: Screen) -> int:
@@ -107,7 +97,7 @@ async def run(plan: Plan, screen: Screen) -> int:
             stack.callback(loop.remove_signal_handler, number)
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-"))
         log = Path(directory, "access.log")
-        _refuse_taken(plan.host, plan.port)
+        _refuse_taken(Address(plan.host, plan.port))
         if plan.backends:
             children.append(await _start_backends(plan, screen))
             stack.push_async_callback(children[-1].stop)
@@ -134,13 +124,12 @@ def _announce(plan: Plan, screen: Screen, log: Path) -> None:
     )
 
 
-def _refuse_taken(host: str, port: int) -> None:
+def _refuse_taken(address: Address) -> None:
     """Looks before anything is started: otherwise whoever has the port would be taken for the gateway."""
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        sentence = f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}."
-        raise CannotStart(f"{sentence} End what runs there, or choose another: --port.") from error
+        listen(address).close()
+    except CannotListen as error:
+        raise CannotStart(str(error)) from error
 
 
 async def _start_backends(plan: Plan, screen: Screen) -> Child:

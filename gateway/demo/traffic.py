@@ -79,8 +79,8 @@ class Split:
     def __str__(self) -> str:
         """One line, for people."""
         text = (
-            f"reviews, last {RECENT}: Chrome {_shares(self._chrome)} · everybody else {_shares(self._others)}"
-            f" | all services: {self.answered} answered"
+            f"reviews: Chrome {_shares(self._chrome)} · others {_shares(self._others)} (last {RECENT})"
+            f" | {self.answered} answered"
         )
         if self.failures:
             causes = ", ".join(f"{count} {cause}" for cause, count in self.failures.most_common(3))

@@ -16,8 +16,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 SPEAK = """
 import signal, sys
-print("ready", flush=True)
 print("careful", file=sys.stderr, flush=True)
+print("ready", flush=True)
 signal.pause()
 """
 

@@ -19,9 +19,7 @@ def test_the_split_tells_chrome_from_everybody_else():
     for version in ["v1"] * 9 + ["v2"]:
         split.record(PLAIN, version)
     split.record(BROWSER, "v2")
-    assert str(split) == (
-        "reviews, last 100: Chrome v2 100 % · everybody else v1 90 %, v2 10 % | all services: 11 answered"
-    )
+    assert str(split) == ("reviews: Chrome v2 100 % · others v1 90 %, v2 10 % (last 100) | 11 answered")
 
 
 def test_other_services_are_only_counted():

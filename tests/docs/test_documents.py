@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import typing
 from pathlib import Path
 
+import click
 import pytest
 from pydantic import BaseModel
 
+from gateway.cli import main
 from gateway.config import load, render
 from gateway.config.model import camel
 from gateway.config.resource import KINDS
+from gateway.demo.guide import guide
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     page
-    for page in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *REPOSITORY.glob("docs/**/*.md"))
+    for page in {*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *REPOSITORY.glob("docs/**/*.md")}
     if not page.relative_to(REPOSITORY).parts[0].startswith(".")
 )
 ROUTED_KINDS = (
@@ -123,6 +129,48 @@ def test_every_field_is_documented(kind: str):
     words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", page))))
     wanted = fields(model.model_fields["spec"].annotation, set())
     assert wanted - words == set()
+
+
+def commands_of(page: Path) -> set[str]:
+    """Every `gateway WORD` and `scripts/WORD` in the code of a page."""
+    text = page.read_text(encoding="utf-8")
+    shell = [re.sub(r"#.*", "", block) for block in blocks(page, "sh")]
+    code = "\n".join([*shell, *re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)])
+    return set(re.findall(r"(?:^|[/\s])(gateway [a-z]+|scripts/[a-z]+)\b", code, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_of_the_pages_exist(page: Path):
+    """Whatever a page tells to type can be typed."""
+    known = {f"gateway {command}" for command in main.list_commands(click.Context(main))}
+    known |= {f"scripts/{path.name}" for path in REPOSITORY.glob("scripts/*")}
+    assert commands_of(page) - known == set()
+
+
+def test_the_tour_shows_what_check_prints(tmp_path: Path):
+    """The mistake of the first page is reported word for word as printed there."""
+    routes = (REPOSITORY / "routes.yaml").read_text(encoding="utf-8")
+    (tmp_path / "routes.yaml").write_text(routes.replace("weight: 90", "wieght: 90"), encoding="utf-8")
+    check = [sys.executable, "-m", "gateway", "check", "routes.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(check, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.strip() in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_tour_edits_what_is_there():
+    """Each replacement that a page or the demo tells to make finds its text in routes.yaml."""
+    routes = (REPOSITORY / "routes.yaml").read_text(encoding="utf-8")
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text += guide(url="", path="routes.yaml", admin="off", backends=[], log="")
+    edits = re.findall(r"\bs/([^/]+)/[^/]+/", text)
+    assert len(edits) >= 6
+    assert [edit for edit in edits if not re.search(edit, routes, re.MULTILINE)] == []
+
+
+def test_commands_are_seen():
+    """The pattern above finds what the first page says."""
+    assert {"gateway run", "gateway check", "scripts/demo"} <= commands_of(REPOSITORY / "README.md")
 
 
 def test_every_page_is_found():
