@@ -53,7 +53,7 @@ def _branch(group: str, kind: str, name: str) -> dict[str, Any]:
     pattern = "^" + group.replace(".", "\\.") + "/"
     wanted = {"apiVersion": {"pattern": pattern}, "kind": {"const": kind}}
     return {
-        "if": {"properties": wanted, "required": ["apiVersion", "kind"]},
+        "if": {"type": "object", "properties": wanted, "required": ["apiVersion", "kind"]},
         "then": {"$ref": f"#/definitions/{name}"},
     }
 
