@@ -47,7 +47,10 @@ class Resolver(Protocol):
 
 
 class CaresResolver:
-    """c-ares: /etc/hosts, search domains, TTLs. What it does not find the system's resolver may (mDNS)."""
+    """c-ares: /etc/hosts, search domains, TTLs.
+
+    Without `nameservers` of its own, what it does not find is asked of the system's resolver (mDNS, NIS).
+    """
 
     def __init__(self, nameservers: Sequence[str] = ()) -> None:
         self._nameservers = list(nameservers)
@@ -59,7 +62,9 @@ class CaresResolver:
             self._cares = aiodns.DNSResolver(nameservers=self._nameservers or None)
         try:
             found = await self._cares.getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
-        except aiodns.error.DNSError:
+        except aiodns.error.DNSError as error:
+            if self._nameservers:
+                raise OSError(error.args[-1]) from error
             return await self._ask_system(name)
         nodes = [node for node in found.nodes if node.family == socket.AF_INET] or found.nodes
         ttls = [float(node.ttl) for node in nodes]
