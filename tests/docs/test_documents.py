@@ -17,6 +17,7 @@ from gateway.cli import main
 from gateway.config import load, render
 from gateway.config.model import camel
 from gateway.config.resource import KINDS
+from gateway.control import Control
 from gateway.demo.guide import guide
 
 REPOSITORY = Path(__file__).parents[2]
@@ -86,6 +87,14 @@ def test_examples_have_no_findings(path: Path):
     """An example is complete: nothing to warn of."""
     loaded = load([path])
     assert render(loaded.findings, loaded.sources) == ""
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.yaml")), ids=name)
+def test_examples_compile(path: Path):
+    """An example becomes clusters and routes, not only documents."""
+    control = Control(path, watch=False)
+    control.load_first()
+    assert control.generation == 1
 
 
 def test_routes_yaml_has_no_errors():
