@@ -1,0 +1,1 @@
+"""The oracle: real Envoy on the exported configuration beside the gateway on the original."""

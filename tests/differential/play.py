@@ -1,0 +1,166 @@
+"""Both proxies behind one client: the gateway on a configuration, real Envoy on its export."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from support.envoy import Envoy
+from support.raw import CutOff, Raw
+
+from differential.backend import Arrival, RecordingBackend
+from gateway.asgi import Gateway
+from gateway.config import load
+from gateway.export import export_envoy
+from gateway.server.protocol import EdgeProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
+
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, as bytes."""
+
+    data: bytes
+
+    @classmethod
+    def of(
+        cls,
+        method: str = "GET",
+        target: str = "/",
+        host: str = "a.test",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> Ask:
+        """A request with its Host first; a body gets a content-length."""
+        pairs = [("Host", host), *headers]
+        if body:
+            pairs.append(("Content-Length", str(len(body))))
+        head = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+        return cls(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+
+    @property
+    def method(self) -> str:
+        """Its first word."""
+        return self.data.partition(b" ")[0].decode("latin-1")
+
+    @property
+    def target(self) -> str:
+        """Its second word."""
+        return self.data.split(b" ", 2)[1].decode("latin-1")
+
+    def header(self, name: str) -> list[str]:
+        """The values of a header."""
+        lines = self.data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+        pairs = (line.partition(":") for line in lines)
+        return [value.strip() for key, _, value in pairs if key.lower() == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request."""
+
+    status: int
+    """0: the connection ended without a response, or inside one."""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    interim: tuple[int, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    """What came to the backends."""
+
+
+class Theatre:
+    """Both proxies and the backends, running."""
+
+    def __init__(self, ours: int, theirs: int, backends: Sequence[RecordingBackend]) -> None:
+        self.ours = ours
+        """The gateway's port."""
+        self.theirs = theirs
+        """Envoy's port."""
+        self._backends = backends
+
+    async def ask(self, ask: Ask) -> tuple[Outcome, Outcome]:
+        """The same bytes to both, one after the other."""
+        return await self._one(self.ours, ask), await self._one(self.theirs, ask)
+
+    async def _one(self, port: int, ask: Ask) -> Outcome:
+        for backend in self._backends:
+            backend.arrivals.clear()
+        async with Raw(port) as raw:
+            await raw.send(ask.data)
+            try:
+                answer = await raw.response(head=ask.method == "HEAD")
+            except CutOff:
+                return Outcome(0, arrivals=self._arrived())
+        return Outcome(answer.status, tuple(answer.headers), answer.body, answer.interim, self._arrived())
+
+    def _arrived(self) -> tuple[Arrival, ...]:
+        return tuple(arrival for backend in self._backends for arrival in backend.arrivals)
+
+
+@asynccontextmanager
+async def theatre(
+    folder: Path, configuration: Callable[[Mapping[str, int]], str], names: Sequence[str]
+) -> AsyncIterator[Theatre]:
+    """Starts backends of these names, then both proxies on what `configuration` makes of their ports."""
+    async with AsyncExitStack() as stack:
+        backends = [await stack.enter_async_context(RecordingBackend(name)) for name in names]
+        text = configuration({backend.name: backend.port for backend in backends})
+        path = folder / "routes.yaml"
+        path.write_text(text)
+        ours = await stack.enter_async_context(_gateway(path))
+        bootstrap = anywhere(export_envoy(load([path]).require()).bootstrap)
+        envoy = await asyncio.to_thread(Envoy, bootstrap, folder)
+        stack.callback(envoy.stop)
+        yield Theatre(ours, envoy.port, backends)
+
+
+def anywhere(bootstrap: Mapping[str, Any]) -> dict[str, Any]:
+    """The bootstrap with ports that the kernel chooses."""
+    copy: dict[str, Any] = json.loads(json.dumps(bootstrap))
+    for place in (*copy["static_resources"]["listeners"], copy.setdefault("admin", {"address": {}})):
+        place["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+    return copy
+
+
+@asynccontextmanager
+async def _gateway(path: Path) -> AsyncIterator[int]:
+    """The gateway in this loop, behind real uvicorn; its port."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        Gateway([path]),
+        http=EdgeProtocol,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.002)
+    try:
+        assert server.started, "the gateway did not start"
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        async with asyncio.timeout(PATIENCE):
+            await task
+        listening.close()
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the test."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:
+        return nullcontext()
