@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.config import ConfigError, Finding, Loaded, load
 from gateway.config.codes import define
 from gateway.config.ignore import without_ignored
+from gateway.control.restart import Opened, restart_findings
 from gateway.routing import Snapshot, compile_snapshot
 from gateway.upstream import Prepared, Registry, plan
 
@@ -54,8 +55,13 @@ class Refused:
         return ConfigError(self.findings, self.loaded.sources)
 
 
-def build(paths: Sequence[Path], registry: Registry, generation: int) -> Built | Refused:
-    """The generation that these files describe now. Never raises for what it reads."""
+def build(
+    paths: Sequence[Path], registry: Registry, generation: int, opened: Opened | None = None
+) -> Built | Refused:
+    """The generation that these files describe now. Never raises for what it reads.
+
+    `opened`: what the first generation opened, which a later one cannot change.
+    """
     loaded = load(paths)
     findings = without_ignored(loaded.findings, loaded.sources)
     if loaded.config is None:
@@ -71,4 +77,6 @@ def build(paths: Sequence[Path], registry: Registry, generation: int) -> Built |
         message = f"cannot be compiled: {type(error).__name__}: {error}"
         finding = Finding(next(iter(loaded.sources), ""), 1, 1, "error", "GW199", message, fatal=True)
         return Refused(loaded, (*findings, finding))
+    if opened is not None:
+        findings = (*findings, *restart_findings(opened, loaded.config))
     return Built(loaded, findings, prepared, snapshot)

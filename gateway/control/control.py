@@ -21,6 +21,7 @@ from gateway.config import render
 from gateway.control.build import Built, Refused, build
 from gateway.control.content import Content, look, spread
 from gateway.control.pauses import considerate, uncollected
+from gateway.control.restart import Opened
 from gateway.control.result import Outcome, ReloadCounts, ReloadResult, State
 from gateway.control.retire import retire
 from gateway.control.watch import Watch
@@ -71,6 +72,7 @@ class Control:
         """The interpreter serves nothing else: its garbage collector may be tuned."""
         self._watch = Watch(self.paths, lambda: self.reload("watch")) if watch else None
         self._first: Built | None = None
+        self._opened: Opened | None = None
         self._refused: Content | None = None
         """What was refused by the last attempt; None when it was not refused."""
         self._turn = asyncio.Lock()
@@ -106,7 +108,7 @@ class Control:
         if isinstance(built, Refused):
             self._record(Outcome.REFUSED, built.findings, began, "start")
             raise built.error
-        self._first = built
+        self._first, self._opened = built, Opened.by(built.snapshot.config)
         self._serve(built)
         self._record(Outcome.APPLIED, built.findings, began, "start")
         self._say_applied(built)
@@ -218,7 +220,7 @@ class Control:
 
     def _build(self, generation: int) -> Built | Refused:
         with considerate(), uncollected(freeze=self._own_process):
-            return build(self.paths, self.registry, generation)
+            return build(self.paths, self.registry, generation, self._opened)
 
     def _record(
         self, outcome: Outcome, findings: tuple[Finding, ...], began: float, reason: str

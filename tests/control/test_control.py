@@ -215,6 +215,40 @@ def test_going_back_to_what_serves_ends_the_complaint(file: Path) -> None:
     serve(file, play)
 
 
+def test_what_takes_a_restart_is_said(file: Path) -> None:
+    """The rest is applied; going back to what is open ends the warning."""
+    moved = """\
+apiVersion: gateway.asgi/v1
+kind: GatewaySettings
+metadata: {name: here}
+spec:
+  listen: 127.0.0.1:9999
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  servers:
+  - port: {number: 8081, name: http, protocol: HTTP}
+    hosts: ["*"]
+---
+"""
+
+    async def play(control: Control) -> None:
+        write(file, moved + answering("two"))
+        result = await control.reload()
+        said = [(item.line, item.message) for item in result.findings if item.code == "GW198"]
+        assert (result.outcome, answer(control)) == (Outcome.APPLIED, b"two")
+        assert [line for line, _ in said] == [5, 12]
+        assert "127.0.0.1:9999" in said[0][1]
+        assert "8081" in said[1][1]
+        write(file, answering("three"))
+        result = await control.reload()
+        assert not [item for item in result.findings if item.code == "GW198"]
+
+    serve(file, play)
+
+
 def test_a_file_that_cannot_be_read_refuses_all(tmp_path: Path) -> None:
     """A file beside good ones that is too large was meant to count."""
     (tmp_path / "a.yaml").write_text(answering("one"))
