@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.config.settings import host_port
 from gateway.routing.answers import Answer, compile_direct_response, compile_redirect
 from gateway.routing.conditions import compile_conditions
 from gateway.routing.cors import Cors
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.config.virtual_service import HTTPRoute, HTTPRouteDestination, VirtualService
     from gateway.routing.delegates import Rule
-    from gateway.upstream import Cluster, Plan
+    from gateway.upstream import Cluster, ClusterConfig, Plan
 
 
 class RuleCompiler:
@@ -36,6 +37,7 @@ class RuleCompiler:
         self._plan = plan
         self._clusters = clusters
         self._settings = settings
+        self._listen_port = host_port(settings.listen)[1]
 
     def routes(
         self, rule: Rule, root: VirtualService, *, gateways: frozenset[str], port: int | None
@@ -55,7 +57,7 @@ class RuleCompiler:
             matches = [(None, None)]
         elif not matches:
             return
-        common = self._forwarding(rule, port or 0)
+        common = self._forwarding(rule, port or self._listen_port)
         for index, match in matches:
             source = Source(_name(root), _name(rule.owner), rule.number, index)
             answer = _answer(http, match, port)
@@ -131,13 +133,20 @@ class RuleCompiler:
         """The cluster of a destination, and its name even when there is none."""
         namespace = owner.metadata.namespace
         number = place.port.number if place.port is not None else None
-        found = self._plan.find(
-            place.host, number, place.subset, namespace=namespace, listener_port=listener_port
-        )
+
+        def find(subset: str | None) -> ClusterConfig | None:
+            return self._plan.find(
+                place.host, number, subset, namespace=namespace, listener_port=listener_port
+            )
+
+        found = find(place.subset)
         if found is not None:
             return found.name, self._clusters.get(found.name)
+        whole = find(None)
+        if number is None:
+            number = listener_port if whole is None else whole.port
         host = fqdn(place.host, namespace, self._settings.cluster_domain)
-        return cluster_name(host, number or listener_port, place.subset), None
+        return cluster_name(host, number, place.subset), None
 
     def _hash_policy(self, destinations: tuple[Destination, ...]) -> ConsistentHashLB | None:
         """The hash policy of the first destination that has one: a route has one key."""
