@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from support.documents import analyzed, places
+from support.documents import analyzed, config_of, places
+
+from gateway.config.analysis import analyze
 
 CODES = tuple(f"GW{number}" for number in (*range(210, 218), 220, 233))
 
@@ -117,14 +117,13 @@ def test_servers_that_are_not_opened_are_named() -> None:
     assert said(gateway("a", server(protocol="TCP")), routes("v", "b.com")) == [("GW217", 7, 54, "warning")]
 
 
-def test_low_ports_are_root_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_ports_are_root_s() -> None:
     """A remark, unless this is root."""
-    documents = gateway("a", server(80)), routes("v", "b.com")
+    config = config_of(gateway("a", server(80)) + routes("v", "b.com"))
 
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert said(*documents) == [("GW216", 7, 21, "info")]
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert said(*documents) == []
+    (finding,) = analyze(config, root=False)
+    assert (finding.code, finding.line, finding.column, finding.severity) == ("GW216", 7, 21, "info")
+    assert analyze(config, root=True) == ()
 
 
 def test_a_host_in_two_documents_is_named() -> None:

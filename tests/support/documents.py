@@ -26,7 +26,7 @@ def config_of(text: str) -> Config:
 
 def analyzed(text: str, *codes: str) -> list[Finding]:
     """What the analyzers say, in the order of the lines; only these codes, if any are named."""
-    found = [item for item in analyze(config_of(text)) if not codes or item.code in codes]
+    found = [item for item in analyze(config_of(text), root=True) if not codes or item.code in codes]
     return sorted(found, key=lambda item: (item.line, item.column, item.code))
 
 

@@ -6,6 +6,7 @@ anything. A reference that leads nowhere is an error, but not fatal: the route i
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from gateway.config.analysis.delegates import delegation
@@ -49,8 +50,11 @@ ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
 """Every analyzer across documents."""
 
 
-def analyze(config: Config) -> tuple[Finding, ...]:
-    """Findings about the configuration as a whole, in the order of the analyzers."""
-    survey = Survey(config)
+def analyze(config: Config, *, root: bool | None = None) -> tuple[Finding, ...]:
+    """Findings about the configuration as a whole, in the order of the analyzers.
+
+    `root` is whether the process may open ports below 1024; default: whether this one may.
+    """
+    survey = Survey(config, root=os.geteuid() == 0 if root is None else root)
     found = [finding for analyzer in ANALYZERS for finding in analyzer(survey)]
     return (*found, *unenforced(config))

@@ -5,7 +5,6 @@ Lifetime: config.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from gateway.config.analysis.survey import bound
@@ -188,7 +187,6 @@ def _scope(gateway: Gateway, pattern: str) -> str:
 
 def unopened_servers(survey: Survey) -> Iterator[Finding]:
     """Servers that this process does not open, or may not be able to."""
-    root = os.geteuid() == 0 if hasattr(os, "geteuid") else True
     for gateway in survey.config.gateways:
         if not survey.selected(gateway):
             labels = ", ".join(f"{name}: {value}" for name, value in gateway.spec.selector.items())
@@ -200,7 +198,7 @@ def unopened_servers(survey: Survey) -> Iterator[Finding]:
         if server.port.protocol not in HTTP_PROTOCOLS:
             message = f"a server of protocol {server.port.protocol} is not opened: this gateway routes HTTP"
             yield survey.finding(gateway, (*at, "protocol"), "GW217", message)
-        elif 0 < server.port.number < 1024 and not root:
+        elif 0 < server.port.number < 1024 and not survey.root:
             message = f"port {server.port.number} can be opened by root only"
             yield survey.finding(gateway, (*at, "number"), "GW216", message)
 

@@ -67,10 +67,22 @@ def exported(export_to: Sequence[str], own: str, reader: str) -> bool:
 class Survey:
     """A configuration, with indexes over it."""
 
-    __slots__ = ("_domain", "_guesses", "_rules", "_wild", "_wild_rules", "config", "namespace", "services")
+    __slots__ = (
+        "_domain",
+        "_guesses",
+        "_rules",
+        "_wild",
+        "_wild_rules",
+        "config",
+        "namespace",
+        "root",
+        "services",
+    )
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, root: bool) -> None:
         self.config = config
+        self.root = root
+        """Whether the process may open ports below 1024."""
         self.namespace = config.settings.spec.namespace
         """The gateway's own."""
         self._domain = config.settings.spec.cluster_domain.lower()
