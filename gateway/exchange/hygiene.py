@@ -87,7 +87,10 @@ class Hygiene:
     def __init__(self, settings: GatewaySettingsSpec) -> None:
         self._rules = PathRules(settings.path_normalization, settings.escaped_slashes)
         self._trust = Trust(settings)
-        self._limits = settings.limits
+        limits = settings.limits
+        self._target_bytes = limits.request_target_bytes
+        self._head_bytes = limits.request_head_bytes
+        self._most_headers = limits.request_headers
         self._underscore = {"ALLOW": PASS, "DROP": DROP, "REJECT": REFUSE}[settings.underscore_headers]
         self._kinds = dict(_KINDS)
 
@@ -97,21 +100,23 @@ class Hygiene:
             return NOT_ALLOWED
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
         query: bytes = scope["query_string"]
-        if len(raw_path) + len(query) > self._limits.request_target_bytes:
+        if len(raw_path) + len(query) > self._target_bytes:
             return TOO_LONG_TARGET
         path = canonical(raw_path, self._rules, query)
         if isinstance(path, Reply):
             return path
-        if len(scope["headers"]) > self._limits.request_headers:
+        pairs = scope["headers"]
+        if len(pairs) > self._most_headers:
             return TOO_MANY_HEADERS
         client = scope.get("client")
         peer: str = client[0] if client else ""
-        trusted = self._trust.trusts(peer)
+        trust = self._trust
+        trusted = not trust.nobody and trust.trusts(peer)
         sorted_out = _Headers(trusted)
-        refused = sorted_out.read(scope["headers"], self._kinds, self._classify)
+        refused = sorted_out.read(pairs, self._kinds, self._classify)
         if refused is not None:
             return refused
-        if sorted_out.size > self._limits.request_head_bytes:
+        if sorted_out.size > self._head_bytes:
             return TOO_LARGE_HEAD
         host = split_authority(sorted_out.authority)
         if host is None:
@@ -119,15 +124,20 @@ class Hygiene:
         server = scope.get("server")
         request_id = sorted_out.request_id or new_request_id()
         scheme = sorted_out.scheme or scope["scheme"]
-        client_ip = self._trust.client(peer, sorted_out.forwarded_for) if trusted else peer
         headers = sorted_out.headers
-        forwarded_for = peer.encode()
-        if sorted_out.forwarded_for:
-            forwarded_for = sorted_out.forwarded_for + b"," + forwarded_for
-        headers.append((b"x-forwarded-for", forwarded_for))
-        headers.append((b"x-forwarded-proto", scheme.encode()))
-        headers.append((b"x-envoy-external-address", client_ip.encode()))
-        headers.append((b"x-request-id", request_id.encode()))
+        client_ip, address = peer, peer.encode()
+        forwarded_for = address
+        if trusted:
+            client_ip = trust.client(peer, sorted_out.forwarded_for)
+            address = client_ip.encode()
+            if sorted_out.forwarded_for:
+                forwarded_for = sorted_out.forwarded_for + b"," + forwarded_for
+        headers += (
+            (b"x-forwarded-for", forwarded_for),
+            (b"x-forwarded-proto", b"https" if scheme == "https" else b"http"),
+            (b"x-envoy-external-address", address),
+            (b"x-request-id", request_id.encode()),
+        )
         request = Request(
             scope["method"],
             scheme,
