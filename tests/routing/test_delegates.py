@@ -76,6 +76,12 @@ def test_rules_without_delegate_stay() -> None:
         ([{"port": 80}], [{"method": {"exact": "GET"}}], [{"port": 80, "method": {"exact": "GET"}}]),
         ([{"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/b"}}], [{"uri": {"prefix": "/b/c"}}], [{"uri": {"prefix": "/b/c"}}]),
         ([{"uri": {"prefix": "/a"}}], [{"uri": {"prefix": "/a/b"}}, {"uri": {"prefix": "/c"}}], None),
+        ([{"gateways": ["a", "b"]}], [{"gateways": ["b"]}], [{"gateways": ("b",)}]),
+        ([{"gateways": ["a", "b"]}], [{"port": 1}], [{"gateways": ("a", "b"), "port": 1}]),
+        ([{"gateways": ["a"]}], [{"gateways": ["a", "b"]}], None),
+        ([{"sourceLabels": {"a": "1"}}], [{"sourceLabels": {"b": "2"}}], [{"sourceLabels": {"a": "1", "b": "2"}}]),
+        ([{"sourceLabels": {"a": "1"}}], [{"sourceLabels": {"a": "2"}}], None),
+        ([{"sourceNamespace": "a"}], [{"sourceNamespace": "b"}], None),
         ([{"name": "r", "uri": {"prefix": "/a"}}], [{"name": "l"}], [{"name": "r-l", "uri": {"prefix": "/a"}}]),
     ],
 )  # fmt: skip

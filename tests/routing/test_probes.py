@@ -68,3 +68,14 @@ def test_literal_text_is_literal_in_a_set() -> None:
         found: list[Bucket] = []
         sets.search(value, request(), found)
         assert expected == orders(found)
+
+
+def test_a_set_without_memory_makes_every_pattern_a_candidate() -> None:
+    """RE2 then finds nothing, not even what matches everything: no answer, so each is tried by itself."""
+    sets = PatternSets([(regex("[a]b"), bucket(0)), (regex("[b]c"), bucket(1))])
+    sets._sets = [(lambda _: None, witness, collectors) for _, witness, collectors in sets._sets]
+    found: list[Bucket] = []
+
+    sets.search(b"zz", request(), found)
+
+    assert orders(found) == [0, 1]

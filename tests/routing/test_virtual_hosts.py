@@ -81,11 +81,12 @@ def test_a_short_name_is_that_of_the_gateways_own_namespace() -> None:
     assert where(theirs, to("reviews")) == "shop/theirs 0"
 
 
-def test_a_host_written_out_beats_a_short_name() -> None:
-    """`reviews.shop` is a domain of its own when somebody writes it."""
-    snap = compiled(virtual("short", "reviews", namespace="shop"), virtual("domain", "reviews.shop"))
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_host_written_out_beats_a_short_name(turn: int) -> None:
+    """`reviews.shop` is a domain of its own when somebody writes it, before or after."""
+    documents = [virtual("short", "reviews", namespace="shop"), virtual("domain", "reviews.shop")]
 
-    assert where(snap, to("reviews.shop")) == "domain 0"
+    assert where(compiled(*documents[::turn]), to("reviews.shop")) == "domain 0"
 
 
 def test_the_most_specific_host_decides_without_falling_through() -> None:
@@ -316,3 +317,19 @@ def test_an_ipv6_host_is_one_host() -> None:
     snap = compiled(virtual("six", "'2001:DB8:0::1'"))
 
     assert where(snap, request(host="[2001:db8::1]")) == "six 0"
+
+
+def test_of_two_servers_with_a_host_the_first_decides_about_https() -> None:
+    """A namespace in front of the host does not hide it."""
+    redirecting, plain = (
+        http(80, "'shop/a.com', b.com", ", tls: {httpsRedirect: true}"),
+        http(80, "a.com, b.com"),
+    )
+    for servers, expected in (
+        ([redirecting, plain.replace("http-80", "more")], 301),
+        ([plain.replace("http-80", "more"), redirecting], None),
+    ):
+        redirect = compiled(gateway("edge", ", ".join(servers))).listeners[80].https_redirect
+        for host in ("a.com", "b.com"):
+            reply = redirect(to(host)) if redirect is not None else None
+            assert expected == (reply.status if reply is not None else None)
