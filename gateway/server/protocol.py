@@ -1,0 +1,447 @@
+"""HTTP/1.1 from clients, as uvicorn's protocol class: strict, bounded in size and in time.
+
+Lifetime: process (one connection).
+
+Theory. One request at a time: bytes behind it wait, unparsed, until its response is complete, so answers come
+in order and a bad request cannot overtake a good one (security.md S45). A connection is in one phase:
+
+    HEAD     a request head is awaited or has begun
+    SIZED    body bytes of a Content-Length are awaited; a drop-through even when the response is complete
+    CHUNKED  the same, of a chunked body
+    WHOLE    the request is complete; its response is awaited
+    DEAF     the last byte was sent; what still comes in is dropped until the client or our patience is gone
+
+What a rule refuses is counted, remembered, answered without the application, and the connection closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.server import refusal
+from gateway.server.chunked import Chunked
+from gateway.server.cycle import Cycle
+from gateway.server.edge import Edge
+from gateway.server.head import Head
+from gateway.server.refusal import Refusal, Refused
+from gateway.server.sweeper import NEVER
+
+if TYPE_CHECKING:
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    from gateway.server.limits import Limits
+
+HEAD, SIZED, CHUNKED, WHOLE, DEAF = range(5)
+_DRAINED: Final = 65536
+"""A rest of a request body up to this size is read and dropped to keep the connection, which a larger one, or
+one of unknown size, closes."""
+
+
+class EdgeProtocol(asyncio.Protocol):
+    """A client's connection. Made by uvicorn: `uvicorn --http gateway.server.protocol:EdgeProtocol`."""
+
+    __slots__ = (
+        "_ahead",
+        "_chunked",
+        "_cycle",
+        "_drained",
+        "_head",
+        "_limits",
+        "_phase",
+        "_read_paused",
+        "_received",
+        "_remaining",
+        "_stopping",
+        "_unsent",
+        "client",
+        "deadline",
+        "edge",
+        "scheme",
+        "server",
+        "server_state",
+        "transport",
+        "write_paused",
+    )
+
+    transport: asyncio.Transport
+    deadline: float
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.edge = Edge.of(config, app_state, _loop)
+        self.server_state = server_state
+        self.deadline = NEVER
+        self.server: tuple[str, int | None] | None = None
+        self.client: tuple[str, int] | None = None
+        self.scheme = "http"
+        self.write_paused = False
+        self._limits: Limits = self.edge.limits
+        self._phase = HEAD
+        self._head: Head | None = None
+        """A head that has begun."""
+        self._cycle: Cycle | None = None
+        """The request in progress."""
+        self._chunked: Chunked | None = None
+        self._remaining = 0
+        """Body bytes still to come, in phase SIZED."""
+        self._received = 0
+        """Body bytes that came, in phase CHUNKED."""
+        self._ahead = b""
+        """Pipelined bytes, waiting for their turn."""
+        self._read_paused = False
+        self._drained: list[asyncio.Future[None]] = []
+        self._unsent = 0
+        """Bytes in the transport's buffer when the client was last seen to take none."""
+        self._stopping = False
+        """No further request: the server is shutting down."""
+
+    def __repr__(self) -> str:
+        phase = ("head", "sized", "chunked", "whole", "deaf")[self._phase]
+        return f"<EdgeProtocol {self.client} {phase}, deadline {self.deadline:.1f}>"
+
+    # --- asyncio's side
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvloop's are
+        """A client has connected."""
+        edge = self.edge
+        self.transport = transport
+        self.server = _address(transport.get_extra_info("sockname"))
+        self.client = _address(transport.get_extra_info("peername"))  # type: ignore[assignment]
+        if transport.get_extra_info("sslcontext"):
+            self.scheme = "https"
+        self.server_state.connections.add(self)  # type: ignore[arg-type]
+        edge.connections += 1
+        edge.sweeper.watch(self)
+        self.deadline = edge.sweeper.after(self._limits.request_head)
+        if self._limits.connections is not None and edge.connections > self._limits.connections:
+            self._refuse(refusal.CONNECTIONS, b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The client is gone."""
+        edge = self.edge
+        self.server_state.connections.discard(self)
+        edge.connections -= 1
+        edge.sweeper.forget(self)
+        self._leave()
+
+    def eof_received(self) -> None:
+        """The client sends no more. A client that is gone looks the same, so it is taken for gone, as Envoy
+        and nginx do; asyncio then closes the transport.
+        """
+        self._leave()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        phase = self._phase
+        if phase == HEAD:
+            self._read_head(data)
+        elif phase == WHOLE:
+            self._keep(data)
+        elif phase != DEAF:
+            self._read_body(data)
+
+    def pause_writing(self) -> None:
+        """The client does not take what is sent."""
+        self.write_paused = True
+        self._unsent = self.transport.get_write_buffer_size()
+        self.deadline = self.edge.sweeper.after(self._limits.stream_idle)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.write_paused = False
+        self._rearm()
+        self._wake_writers()
+        if self._phase == WHOLE and (self._cycle is None or self._cycle.complete):
+            self._next()
+
+    def shutdown(self) -> None:
+        """Uvicorn's graceful shutdown: what has begun is finished, then the connection closed."""
+        self._stopping = True
+        cycle = self._cycle
+        if cycle is not None and not cycle.complete:
+            cycle.keep_alive = False
+        elif self._phase == HEAD and self._head is None:
+            self._close()
+
+    # --- the cycle's side
+
+    @property
+    def settles(self) -> bool:
+        """Whether the next request can be reached if the response ends now: little is left of this one."""
+        if self._phase == SIZED:
+            return self._remaining <= _DRAINED and not (self._cycle and self._cycle.awaits_continue)
+        return self._phase == WHOLE
+
+    async def drain(self) -> None:
+        """Returns when the client has taken enough of what was sent, or is gone."""
+        while self.write_paused and self._phase != DEAF:
+            waiter = self.edge.loop.create_future()
+            self._drained.append(waiter)
+            await waiter
+
+    def body_taken(self) -> None:
+        """The application has taken the request body there was, and may be given more."""
+        if self._phase in (SIZED, CHUNKED):
+            if self._read_paused:
+                self._resume_reading()
+            self._rearm()
+
+    def response_complete(self, cycle: Cycle) -> None:
+        """The response has been written."""
+        self.server_state.total_requests += 1
+        if not cycle.keep_alive or not self.settles:
+            self._close()
+        elif self._phase == WHOLE:
+            self._next()
+        else:
+            self.body_taken()
+
+    # --- deadlines
+
+    def expire(self) -> None:
+        """The sweeper found the deadline passed."""
+        if self._phase == DEAF or self.write_paused:
+            unsent, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+            if self._unsent < unsent:  # slow, but the client reads
+                self.deadline = self.edge.sweeper.after(self._limits.stream_idle)
+                return
+            if self._cycle is not None:
+                self._cycle.lose("stream_idle_timeout")
+            self.transport.abort()
+        elif self._phase == HEAD:
+            if self._head is None:
+                self._close()
+            else:
+                self._refuse(refusal.HEAD_TIMEOUT, self._head.raw)
+        elif self._cycle is None or self._cycle.complete:
+            self._close()
+        else:
+            self._refuse(refusal.BODY_TIMEOUT, b"")
+
+    def _rearm(self) -> None:
+        """Sets the deadline that the phase calls for."""
+        cycle, limits, after = self._cycle, self._limits, self.edge.sweeper.after
+        if self.write_paused:
+            return
+        if self._phase in (SIZED, CHUNKED):
+            idle = self._read_paused or (cycle is not None and cycle.awaits_continue)
+            self.deadline = NEVER if idle else after(limits.request_body_idle)
+        elif self._phase == HEAD:
+            self.deadline = after(limits.downstream_idle if self._head is None else limits.request_head)
+        elif self._phase == WHOLE:
+            self.deadline = NEVER
+
+    # --- reading
+
+    def _read_head(self, data: bytes) -> None:
+        head = self._head
+        if head is None:
+            head = self._head = Head()
+            begins = True
+        else:
+            begins = False
+        try:
+            end = head.feed(data, self._limits)
+            if end < 0:
+                if begins:
+                    self.deadline = self.edge.sweeper.after(self._limits.request_head)
+                return
+            head.examine(self._limits, self.scheme)
+        except Refused as refused:
+            self._refuse(refused.refusal, head.raw, bodiless=head.method == "HEAD")
+            return
+        self._head = None
+        cycle = self._cycle = Cycle(self, head)
+        if self._stopping:
+            cycle.keep_alive = False
+        self._begin_body(cycle, head)
+        if end < len(data):
+            rest = data[end:]
+            if self._phase == WHOLE:
+                self._keep(rest)
+            else:
+                self._read_body(rest)
+        if not cycle.disconnected:
+            task = cycle.task = self.edge.loop.create_task(cycle.run())
+            self.server_state.tasks.add(task)
+
+    def _begin_body(self, cycle: Cycle, head: Head) -> None:
+        if head.chunked:
+            self._phase = CHUNKED
+            self._chunked = Chunked(self._limits)
+            self._received = 0
+        elif head.length:
+            self._phase = SIZED
+            self._remaining = head.length
+        else:
+            self._phase = WHOLE
+            self.deadline = NEVER
+            cycle.more = False
+            return
+        self._rearm()
+
+    def _read_body(self, data: bytes) -> None:
+        cycle = self._cycle
+        assert cycle is not None
+        pieces: list[bytes] = []
+        if self._phase == SIZED:
+            used = min(len(data), self._remaining)
+            pieces.append(data if used == len(data) else data[:used])
+            self._remaining -= used
+            done = not self._remaining
+            size = used
+        else:
+            assert self._chunked is not None
+            try:
+                used = self._chunked.feed(data, pieces)
+                size = self._count(pieces)
+            except Refused as refused:
+                self._refuse(refused.refusal, b"")
+                return
+            done = self._chunked.done
+        if pieces:
+            cycle.add_body(pieces, size)
+        if done:
+            self._end_body(cycle, data[used:])
+        elif cycle.unread > self._limits.unread_body_bytes:
+            self._pause_reading()
+            self._rearm()
+        elif not self.write_paused:
+            self.deadline = self.edge.sweeper.after(self._limits.request_body_idle)
+
+    def _count(self, pieces: list[bytes]) -> int:
+        size = sum(map(len, pieces))
+        self._received += size
+        limit = self._limits.request_body_bytes
+        if limit is not None and self._received > limit:
+            raise Refused(refusal.BODY_TOO_LARGE)
+        return size
+
+    def _end_body(self, cycle: Cycle, rest: bytes) -> None:
+        self._phase = WHOLE
+        self._chunked = None
+        if not self.write_paused:
+            self.deadline = NEVER
+        cycle.end_body()
+        if rest:
+            self._keep(rest)
+        if cycle.complete:
+            self._next()
+
+    def _keep(self, data: bytes) -> None:
+        """Holds bytes of the next request back until this one is answered."""
+        self._ahead += data
+        if len(self._ahead) > self._limits.unread_body_bytes:
+            self._pause_reading()
+
+    def _next(self) -> None:
+        """The response is complete and so was its request: the turn of the next one."""
+        if self.write_paused:
+            return  # answers that nobody reads must not pile up; resume_writing comes back here
+        self._cycle = None
+        if self._stopping:
+            self._close()
+            return
+        self._phase = HEAD
+        ahead, self._ahead = self._ahead, b""
+        self._rearm()
+        if self._read_paused:
+            self._resume_reading()
+        if ahead:
+            self._read_head(ahead)
+
+    # --- ending
+
+    def _refuse(self, why: Refusal, head: bytes, *, bodiless: bool = False) -> None:
+        """Counts a breach of a rule, and answers it if no other answer has begun; then closes."""
+        edge, cycle = self.edge, self._cycle
+        self._head = None
+        if cycle is not None:
+            head = b"%b %b" % (cycle.scope["method"].encode(), cycle.scope["raw_path"])
+        request_id = edge.refusals.record(why, head, self.client, edge.now())
+        if cycle is not None:
+            answered = cycle.complete
+            committed = cycle.committed
+            cycle.lose(why.reason)
+            if answered:
+                self._close()
+                return
+            if committed:
+                self.transport.abort()
+                return
+        lines = edge.date_line + edge.server_line + edge.extra_lines
+        self.transport.write(refusal.render(why, request_id, lines, bodiless=bodiless))
+        self._linger()
+
+    def _close(self) -> None:
+        """Closes once everything written has been sent."""
+        if self._phase in (SIZED, CHUNKED) or self._ahead:
+            self._linger()
+            return
+        self._go_deaf(self._limits.stream_idle)
+        self.transport.close()
+
+    def _linger(self) -> None:
+        """Closes our direction and drops what still comes. A plain close with bytes unread would be a reset,
+        and that takes the answer out of the client's hands before it has read it.
+        """
+        self._go_deaf(self._limits.linger)
+        if self.transport.is_closing():
+            return
+        if self._read_paused:
+            self._resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _go_deaf(self, patience: float) -> None:
+        self._phase = DEAF
+        self._ahead = b""
+        self._unsent = self.transport.get_write_buffer_size()
+        self.deadline = self.edge.sweeper.after(self._limits.stream_idle if self._unsent else patience)
+
+    def _leave(self) -> None:
+        """The client is gone."""
+        self._phase = DEAF
+        self._head = None
+        self._ahead = b""
+        if self._cycle is not None:
+            self._cycle.lose("client")
+            self._cycle = None
+        self._wake_writers()
+
+    # --- flow control
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused:
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._read_paused = False
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _wake_writers(self) -> None:
+        if self._drained:
+            waiters, self._drained = self._drained, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+
+def _address(name: Any) -> tuple[str, int | None] | None:
+    """ASGI's form of a socket name: host and port; path and None on a unix socket; None when nameless."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (str(name), None) if name else None

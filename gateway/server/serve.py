@@ -1,0 +1,123 @@
+"""One process that serves: uvicorn's server with our listeners, our signals and our way to stop.
+
+Lifetime: process.
+
+Stopping. SIGTERM or SIGINT: readiness says no and every response says `connection: close`, while connections
+are still accepted, so that load balancers notice before anybody is turned away. Then the listeners close, and
+what is under way has the drain timeout to finish. A second signal ends the patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from uvicorn.server import Server
+
+from gateway.server.edge import SETTINGS, Edge
+from gateway.server.protocol import EdgeProtocol
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from gateway.asgi import Gateway
+    from gateway.config import GatewaySettings
+
+FAREWELL: Final = 0.5
+"""Seconds between the first signal and closed listeners."""
+_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class EdgeServer(Server):
+    """Serves `gateway` on sockets that are already open."""
+
+    def __init__(self, gateway: Gateway, *, announce: Callable[[Gateway], None] | None = None) -> None:
+        config = uvicorn.Config(
+            gateway,
+            http=EdgeProtocol,
+            ws="none",
+            interface="asgi3",
+            lifespan="on",
+            log_config=None,
+            proxy_headers=False,  # the gateway decides whom to believe
+            server_header=False,  # and says its own name
+        )
+        super().__init__(config)
+        self.gateway = gateway
+        self.exit_code = 0
+        self._announce = announce
+        self._hurry: asyncio.Event | None = None
+
+    def _settings(self) -> GatewaySettings:
+        return self.gateway.control.snapshot.config.settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application, then accepts."""
+        self._hurry = asyncio.Event()
+        self.lifespan.state[SETTINGS] = self._settings
+        await super().startup(sockets)
+        if self._announce is not None and not self.should_exit:
+            self._announce(self.gateway)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drains, then ends the application."""
+        assert self._hurry is not None
+        self.gateway.control.drain()
+        Edge.of(self.config, self.lifespan.state, None).draining = True
+        if not self.force_exit:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), FAREWELL)
+        self.config.timeout_graceful_shutdown = max(int(self._settings().spec.timeouts.drain), 0)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            await self._cut()
+
+    async def _cut(self) -> None:
+        """Ends connections that outlived the drain."""
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # one turn of the loop, in which their transports close
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals while the server runs; unlike uvicorn, we do not raise them again at the end."""
+        loop = asyncio.get_running_loop()
+        for number in _END_SIGNALS:
+            loop.add_signal_handler(number, self._end, number)
+        try:
+            yield
+        finally:
+            for number in _END_SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def _end(self, number: int) -> None:
+        if not self.should_exit:
+            self.should_exit = True
+            return
+        self.force_exit = True
+        self.exit_code = 128 + number
+        if self._hurry is not None:
+            self._hurry.set()
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+
+
+def serve(
+    gateway: Gateway, sockets: list[socket.socket], announce: Callable[[Gateway], None] | None = None
+) -> int:
+    """Serves until a signal ends it. Gives the exit code: 0 after a drain, 3 when it could not start."""
+    server = EdgeServer(gateway, announce=announce)
+    try:
+        server.run(sockets)
+    except SystemExit as left:  # uvicorn's answer to a lifespan that failed
+        return left.code if isinstance(left.code, int) else 3
+    except KeyboardInterrupt:  # before the signals were ours
+        return 130
+    return server.exit_code
