@@ -17,9 +17,9 @@ Life of a request (the numbers stand in the code, `gateway/exchange/spine.py`)
      5  mirror                                 never awaited, bounded, may decline
      6  endpoint = cluster.pick                breaker, outliers, balancer, hosts already tried
      7  attempt: lease a connection, send head and body
-     8  relay: head, chunks; the first byte sent downstream is the point of no return
+     8  relay: head, chunks; the first byte sent down is the point of no return
      9  endpoint.record(outcome)               in `finally`
-    10  reply                                  ours, when no upstream answered: flag -> status, body, log token
+    10  reply                                  ours, when no upstream answered: flag -> status, body, log
     11  telemetry.record(exchange)             always, exactly once
 
 Every object has one of three lifetimes, and every module holds objects of one lifetime:

@@ -5,4 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+# Tools are `support.x`; a room's own tools stand beside its tests.
+sys.path[:0] = [str(HERE), str(HERE / "server"), str(HERE / "upstream")]
