@@ -199,7 +199,6 @@ class Connection(asyncio.Protocol):
             and not self._unsent
             and head is not None
             and head.keep_alive
-            and not self.endpoint.retired
             and not self._worn()
         ):
             self._pieces.clear()

@@ -84,7 +84,7 @@ def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
     head.status = status = parser.get_status_code()
     if not raw.startswith(_VERSIONS):
         raise protocol_error("not HTTP/1.1 or HTTP/1.0")
-    if status < 100 or status > 599 or status == 101:
+    if status < 100 or status > 599:
         raise protocol_error(f"status {status}")
     if len(head.headers) > max_headers:
         raise protocol_error(f"more than {max_headers} headers")
@@ -119,24 +119,20 @@ def _frame(head: ResponseHead, *, to_head: bool, old: bool) -> None:
             continue
         if name == b"connection":
             tokens = [token.strip(b" \t") for token in value.lower().split(b",")]
-            suspect = suspect or b"close" in tokens
-            persists = persists or b"keep-alive" in tokens
+            suspect |= b"close" in tokens
+            persists |= b"keep-alive" in tokens
         elif framing is not Framing.CLOSE:
             raise protocol_error("two framing headers")
         elif name == b"content-length":
             framing, length = Framing.SIZED, int(value)
         elif value.strip(b" \t").lower() == b"chunked":
             framing = Framing.CHUNKED
-            suspect = (
-                suspect or old
-            )  # RFC 9112 6.1: nothing that old can mean it, so this was its last message.
+            suspect |= old  # RFC 9112 6.1: nothing that old can mean it, so this was its last message.
         else:
             raise protocol_error("transfer encoding other than chunked")
     if to_head or head.status < 200 or head.status in {204, 304}:
         if head.status == 204 and framing is not Framing.CLOSE:
-            suspect = (
-                suspect or length > 0 or framing is Framing.CHUNKED
-            )  # Bytes may follow against all grammar.
+            suspect |= length > 0 or framing is Framing.CHUNKED  # Bytes may follow against all grammar.
             head.headers = [pair for pair in head.headers if pair[0] not in _BODY_NAMES]
         head.keep_alive = persists and not suspect
         return

@@ -153,6 +153,23 @@ def test_a_large_download_is_held_back_while_nobody_reads(run: Run) -> None:
     run(main())
 
 
+def test_a_head_in_pieces_leaves_nothing_for_the_next_response() -> None:
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port)
+            for _ in range(2):
+                connection.start(GET, method="GET", body=NO_BODY)
+                for piece in (HELLO[:9], HELLO[9:30], HELLO[30:]):
+                    connection.data_received(piece)
+                assert (await connection.response()).status == 200
+                assert await rest(connection) == b"hello"
+                connection.release()
+                assert connection.endpoint.pool.lease(connection.endpoint, connection._config) is connection
+            connection.abort()
+
+    asyncio.run(main())
+
+
 # -- what must never reach the next request ------------------------------------------------------
 
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"

@@ -13,7 +13,8 @@ from support.backend import RecordingBackend, dead_port
 from support.clock import FakeClock
 from support.upstreams import GET, ask, cluster_of, failure, only, settled
 
-from gateway.upstream import NO_BODY, Cluster, Connection, Endpoint, UpstreamError
+from gateway.upstream import NO_BODY, Cluster, ClusterConfig, Connection, Endpoint, UpstreamError
+from gateway.upstream.connect import open_connection
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -162,6 +163,45 @@ def test_a_connection_that_dies_while_it_is_handed_over_is_not_used() -> None:
             second = await waiting
             assert second is not first
             second.abort()
+            assert counts(cluster) == (0, 0, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_dies_on_its_way_to_a_cancelled_request_is_forgotten() -> None:
+    async def main() -> None:
+        async with RecordingBackend(HELLO) as backend:
+            cluster = cluster_of(backend.port, max_connections=1)
+            endpoint = only(cluster)
+            first = await cluster.acquire(endpoint)
+            waiting = asyncio.ensure_future(cluster.acquire(endpoint))
+            await settled(lambda: cluster.pool.pending == 1)
+            first.release()
+            first.connection_lost(None)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert endpoint.idle == []
+            assert counts(cluster) == (0, 0, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_closed_while_it_was_opened_takes_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop may tell of the close before the one who opens it runs again."""
+
+    async def open_and_lose(endpoint: Endpoint, config: ClusterConfig) -> Connection:
+        connection = await open_connection(endpoint, config)
+        connection.connection_lost(None)
+        return connection
+
+    async def main() -> None:
+        async with RecordingBackend(HELLO) as backend:
+            monkeypatch.setattr("gateway.upstream.pool.open_connection", open_and_lose)
+            cluster = cluster_of(backend.port, max_connections=1)
+            for _ in range(3):
+                connection = await cluster.acquire(only(cluster))
+                connection.release()
             assert counts(cluster) == (0, 0, 0, 0)
 
     asyncio.run(main())
