@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from gateway.admin.clusters import clusters_json, clusters_text
-from gateway.admin.dump import documents_json, reload_json, sources_json, status_json
+from gateway.admin.dump import documents_json, plain, reload_json, sources_json, status_json
 from gateway.admin.metrics import CONTENT_TYPE, ControlMetrics
 from gateway.admin.pages import index
 from gateway.admin.routes import listeners_json
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from gateway.control.control import Control
+
+T = TypeVar("T")
 
 LOGGERS = "gateway"
 """Root of the loggers whose level can be set here."""
@@ -73,39 +75,36 @@ class _Pages:
         return PlainTextResponse("ok\n")
 
     async def status(self, _request: Request) -> Response:
-        return await _json(lambda: status_json(self._control))
+        status = status_json(self._control)
+        return await _json(lambda: status)
 
     async def config_dump(self, _request: Request) -> Response:
         control = self._control
         status, loaded, snapshot = status_json(control), control.loaded, control.snapshot
-        clusters = clusters_json(snapshot.clusters)
         return await _json(
             lambda: {
                 **status,
                 "sources": sources_json(loaded),
                 "documents": documents_json(loaded),
                 "listeners": listeners_json(snapshot),
-                "clusters": clusters,
+                "clusters": clusters_json(snapshot.clusters),
             }
         )
 
     async def clusters(self, request: Request) -> Response:
-        # Pools change on the loop, so they are read on the loop.
+        # Read in a thread while the loop counts: each number is right, at slightly different moments.
         clusters = self._control.snapshot.clusters
         form = request.query_params.get("format", "text")
         if form == "json":
-            found = {"generation": self._control.generation, "clusters": clusters_json(clusters)}
-            return await _json(lambda: found)
+            generation = self._control.generation
+            return await _json(lambda: {"generation": generation, "clusters": clusters_json(clusters)})
         if form == "text":
-            return PlainTextResponse(clusters_text(clusters))
+            return PlainTextResponse(await _in_thread(lambda: clusters_text(clusters)))
         return PlainTextResponse("format is json or text\n", 400)
 
     async def metrics(self, _request: Request) -> Response:
-        def expose() -> bytes:
-            with considerate():
-                return b"".join(exposition() for exposition in self._expositions)
-
-        return Response(await asyncio.to_thread(expose), headers={"content-type": CONTENT_TYPE})
+        text = await _in_thread(lambda: b"".join(exposition() for exposition in self._expositions))
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
     async def reload(self, _request: Request) -> Response:
         result = await self._control.reload("admin")
@@ -143,7 +142,14 @@ async def _json(make: Callable[[], Any], status: int = 200) -> Response:
     """
 
     def encode() -> bytes:
-        with considerate():
-            return json.dumps(make(), indent=2, ensure_ascii=False, default=str).encode() + b"\n"
+        return json.dumps(make(), indent=2, ensure_ascii=False, default=plain).encode() + b"\n"
 
-    return Response(await asyncio.to_thread(encode), status, media_type="application/json")
+    return Response(await _in_thread(encode), status, media_type="application/json")
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    def considerately() -> T:
+        with considerate():
+            return work()
+
+    return await asyncio.to_thread(considerately)

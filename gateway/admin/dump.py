@@ -11,11 +11,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin.redact import redact
+from gateway.config import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gateway.config import Finding, Loaded
+    from gateway.config import Loaded
     from gateway.control.control import Control
     from gateway.control.result import ReloadResult
 
@@ -27,25 +26,25 @@ def moment(seconds: float | None) -> str | None:
     )
 
 
-def findings_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
-    """Findings as objects; their source lines stay out, which may hold secrets."""
-    return [asdict(finding) for finding in findings]
+def plain(value: Any) -> Any:
+    """What JSON has no word for: findings, without their source lines, which may hold secrets."""
+    return asdict(value) if isinstance(value, Finding) else str(value)
 
 
 def reload_json(result: ReloadResult) -> dict[str, Any]:
-    """One attempt."""
+    """One attempt; its findings are still objects, for `plain`."""
     return {
         "outcome": str(result.outcome),
         "generation": result.generation,
         "reason": result.reason,
         "at": moment(result.at),
         "seconds": round(result.seconds, 6),
-        "findings": findings_json(result.findings),
+        "findings": result.findings,
     }
 
 
 def status_json(control: Control) -> dict[str, Any]:
-    """The state of the process in a few lines (`gateway status`)."""
+    """The state of the process in a few lines (`gateway status`); takes no time, so read it on the loop."""
     counts = control.counts
     return {
         "state": str(control.state),
@@ -60,7 +59,7 @@ def status_json(control: Control) -> dict[str, Any]:
             "last_error_at": moment(counts.last_error_at),
         },
         "last_reload": reload_json(control.last),
-        "findings": findings_json(control.serving_findings),
+        "findings": control.serving_findings,
     }
 
 

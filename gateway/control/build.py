@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.config import ConfigError, Finding, Loaded, load
+from gateway.config import ConfigError, Finding, Loaded, load, render
 from gateway.config.codes import define
 from gateway.config.ignore import without_ignored
 from gateway.control.restart import Opened, restart_findings
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+REPORTED = 50
+"""Findings that are written to the log; the admin listener shows all."""
 
 define(
     "GW199",
@@ -37,7 +40,9 @@ class Built:
 
     loaded: Loaded
     findings: tuple[Finding, ...]
-    """What `gateway check` prints: warnings, and errors that concern single routes."""
+    """Warnings, and errors that concern single routes."""
+    report: str
+    """The findings as `gateway check` prints them; empty when there are none."""
     prepared: Prepared
     snapshot: Snapshot
 
@@ -48,6 +53,8 @@ class Refused:
 
     loaded: Loaded
     findings: tuple[Finding, ...]
+    report: str
+    """The findings as `gateway check` prints them."""
 
     @property
     def error(self) -> ConfigError:
@@ -65,18 +72,31 @@ def build(
     loaded = load(paths)
     findings = without_ignored(loaded.findings, loaded.sources)
     if loaded.config is None:
-        return Refused(loaded, findings)
+        return _refused(loaded, findings)
     try:
         planned = plan(loaded.config)
         prepared = registry.prepare(planned)
         snapshot = compile_snapshot(loaded.config, planned, prepared.clusters, generation=generation)
     except ConfigError as error:
-        return Refused(loaded, (*findings, *error.findings))
+        return _refused(loaded, (*findings, *error.findings))
     except Exception as error:
         logger.exception("cannot compile a configuration that was read without errors")
         message = f"cannot be compiled: {type(error).__name__}: {error}"
         finding = Finding(next(iter(loaded.sources), ""), 1, 1, "error", "GW199", message, fatal=True)
-        return Refused(loaded, (*findings, finding))
+        return _refused(loaded, (*findings, finding))
     if opened is not None:
         findings = (*findings, *restart_findings(opened, loaded.config))
-    return Built(loaded, findings, prepared, snapshot)
+    return Built(loaded, findings, _report(findings, loaded), prepared, snapshot)
+
+
+def _refused(loaded: Loaded, findings: tuple[Finding, ...]) -> Refused:
+    return Refused(loaded, findings, _report(findings, loaded))
+
+
+def _report(findings: tuple[Finding, ...], loaded: Loaded) -> str:
+    """For the log, made here because a thousand findings take longer than the event loop may wait."""
+    more = len(findings) - REPORTED
+    if more > 0:
+        findings = tuple(sorted(findings, key=lambda item: not item.fatal)[:REPORTED])
+    text = render(findings, loaded.sources)
+    return f"{text}\n... and {more} more; `gateway check` prints them all" if more > 0 else text

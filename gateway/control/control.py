@@ -17,7 +17,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from gateway.config import render
 from gateway.control.build import Built, Refused, build
 from gateway.control.content import Content, look, spread
 from gateway.control.pauses import considerate, uncollected
@@ -212,9 +211,11 @@ class Control:
 
     def _refuse(self, refused: Refused, began: float, reason: str) -> ReloadResult:
         result = self._record(Outcome.REFUSED, refused.findings, began, reason)
-        why = render(refused.findings, refused.loaded.sources)
         logger.error(
-            "configuration refused (%s), generation %d goes on serving:\n%s", reason, self.generation, why
+            "configuration refused (%s), generation %d goes on serving:\n%s",
+            reason,
+            self.generation,
+            refused.report,
         )
         return result
 
@@ -245,5 +246,5 @@ class Control:
             self.last.reason,
             milliseconds,
         )
-        if built.findings:
-            logger.warning("%s", render(built.findings, built.loaded.sources))
+        if built.report:
+            logger.warning("%s", built.report)

@@ -201,6 +201,23 @@ def test_a_bad_file_changes_nothing_and_says_why(file: Path, caplog: pytest.LogC
     serve(file, play)
 
 
+def test_the_log_names_the_worst_fifty(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A thousand mistakes are one record of bearable length, with the errors before the warnings."""
+    many = "".join(f"{BAD.replace('name: a', f'name: a{number}')}---\n" for number in range(60))
+    warning = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\n"
+
+    async def play(control: Control) -> None:
+        write(file, warning + many)
+        result = await control.reload()
+        (record,) = [item for item in caplog.records if item.levelname == "ERROR"]
+        told = record.getMessage()
+        assert told.count(" error GW") == 50
+        assert "ConfigMap" not in told
+        assert f"and {len(result.findings) - 50} more" in told
+
+    serve(file, play)
+
+
 def test_going_back_to_what_serves_ends_the_complaint(file: Path) -> None:
     """After a bad edit is undone, nothing is wrong and nothing was replaced."""
 
