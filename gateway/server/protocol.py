@@ -47,6 +47,7 @@ class EdgeProtocol(asyncio.Protocol):
         "_chunked",
         "_cycle",
         "_drained",
+        "_fresh",
         "_head",
         "_limits",
         "_phase",
@@ -101,6 +102,8 @@ class EdgeProtocol(asyncio.Protocol):
         self._drained: list[asyncio.Future[None]] = []
         self._unsent = 0
         """Bytes in the transport's buffer when the client was last seen to take none."""
+        self._fresh = True
+        """No response has been completed yet."""
         self._stopping = False
         """No further request: the server is shutting down."""
 
@@ -170,7 +173,10 @@ class EdgeProtocol(asyncio.Protocol):
         if cycle is not None and not cycle.complete:
             cycle.keep_alive = False
         elif self._phase == HEAD and self._head is None:
-            self._close()
+            if self._fresh:  # accepted a moment ago: its request may be on the way
+                self.deadline = min(self.deadline, self.edge.sweeper.after(0.0))
+            else:
+                self._close()
 
     # --- the cycle's side
 
@@ -348,6 +354,7 @@ class EdgeProtocol(asyncio.Protocol):
         if self.write_paused:
             return  # answers that nobody reads must not pile up; resume_writing comes back here
         self._cycle = None
+        self._fresh = False
         if self._stopping:
             self._close()
             return

@@ -83,10 +83,13 @@ async def reply(send: Any, status: int, body: bytes, *headers: tuple[bytes, byte
 class Serving:
     """The server under test."""
 
-    def __init__(self, server: Server, edge: Edge, clock: Clock) -> None:
+    def __init__(self, server: Server, edge: Edge, clock: Clock, wall: Clock) -> None:
         self.server = server
         self.edge = edge
         self.clock = clock
+        """Of deadlines."""
+        self.wall = wall
+        """Of dates."""
 
     @property
     def port(self) -> int:
@@ -135,13 +138,11 @@ async def serving(
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
     loop = asyncio.get_running_loop()
-    clock = Clock()
-    edge = Edge(
-        config, server.lifespan.state, loop, limits=limits, clock=clock, wall_clock=Clock(784111777.0)
-    )
+    clock, wall = Clock(), Clock(784111777.0)
+    edge = Edge(config, server.lifespan.state, loop, limits=limits, clock=clock, wall_clock=wall)
     server.lifespan.state[EDGE] = edge
     await server.startup()
-    running = Serving(server, edge, clock)
+    running = Serving(server, edge, clock, wall)
     try:
         yield running
     finally:
