@@ -27,12 +27,13 @@ from gateway.config.fields import (
     rejection,
 )
 from gateway.config.names import is_token
+from gateway.http.format import FormatError
+from gateway.http.format import parse as parse_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00\r\n]")
-_COMMAND = re.compile(r"%%|%[A-Z_0-9]+(?:\([^)]*\))?(?::[0-9]+)?%")
 
 AUTHORITY_NAMES = frozenset({"host", ":authority"})
 """Header names (lower-case) that set the authority instead of a header."""
@@ -67,10 +68,10 @@ def _name_problems(name: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
 def _value_problems(value: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
     if _FORBIDDEN_IN_VALUE.search(value):
         yield Problem("GW039", "a header value has no NUL, CR or LF", at)
-    if "%" in _COMMAND.sub("", value):
-        yield Problem(
-            "GW044", f'"{value}" is not a format: % starts an %OPERATOR%', at, "write %% for a percent sign"
-        )
+    try:
+        parse_format(value)
+    except FormatError as error:
+        yield Problem("GW044", f'"{value}" is not a format: {error}', at, "write %% for a percent sign")
 
 
 class Headers(Checked):

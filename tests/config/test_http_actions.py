@@ -41,6 +41,7 @@ def problems(model: type[BaseModel], fields: object) -> list[tuple[str, tuple[st
         ({"request": {"remove": ["x", "host"]}}, [("GW039", ("request", "remove", 1))]),
         ({"request": {"set": {"x": "a\nb"}}}, [("GW039", ("request", "set", "x"))]),
         ({"request": {"set": {"x": "50%"}}}, [("GW044", ("request", "set", "x"))]),
+        ({"request": {"set": {"x": "%FOO%"}}}, [("GW044", ("request", "set", "x"))]),
         ({"request": {"set": {"x": "%REQ(a"}}}, [("GW044", ("request", "set", "x"))]),
         ({"response": {"set": {"host": "a"}}}, [("GW039", ("response", "set", "host"))]),
         ({"response": {"remove": [":status"]}}, [("GW039", ("response", "remove", 0))]),
