@@ -119,6 +119,11 @@ class Connection(asyncio.Protocol):
         """
         if not chunk:
             return  # As a chunk it would end the body.
+        if self._state == _HEAD and self._poll.poll(0):
+            # An early answer (413) may be followed by a reset, and a write that fails on it would make the
+            # loop drop what is unread. Two turns: the first may be over before the socket was looked at.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         if self._state == _CLOSED:
             raise self._error or terminated(sent=True)
         if self._unsent == CHUNKED:
@@ -155,7 +160,7 @@ class Connection(asyncio.Protocol):
         """The final response's head; 1xx are swallowed. UpstreamError when there is none."""
         while self._head is None:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             await self._wait()
         return self._head
 
@@ -163,7 +168,7 @@ class Connection(asyncio.Protocol):
         """The next piece of the body, b"" at its end; UpstreamError when it was cut off."""
         while not self._pieces:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             if self._state >= _DONE:
                 return b""
             await self._wait()
@@ -197,6 +202,7 @@ class Connection(asyncio.Protocol):
         elif (
             self._state == _DONE
             and not self._unsent
+            and not self._transport.get_write_buffer_size()
             and head is not None
             and head.keep_alive
             and not self._worn()
@@ -227,7 +233,7 @@ class Connection(asyncio.Protocol):
             self.close()
         elif not endpoint.waiters or not endpoint.pool.hand_over(self):
             self.idle_at = endpoint.pool.clock()
-            endpoint.idle.append(self)
+            endpoint.idle[self] = None
 
     def enlist(self, config: ClusterConfig) -> bool:
         """Readies an idle connection for a request; closes it and says False when it is not clean any more.
@@ -262,8 +268,8 @@ class Connection(asyncio.Protocol):
         """Closes the transport, leaves the pool and wakes both sides; the first reason stays."""
         if self._state == _CLOSED:
             return
-        if self._state == _IDLE and self in self.endpoint.idle:
-            self.endpoint.idle.remove(self)
+        if self._state == _IDLE:
+            self.endpoint.idle.pop(self, None)
         self._state = _CLOSED
         self._error = error
         self._chunked = self._partial = None

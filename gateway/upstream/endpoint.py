@@ -44,8 +44,10 @@ class Endpoint:
         """Requests since the endpoint is known."""
         self.connections = 0
         """Open connections, and those being opened."""
-        self.idle: list[Connection] = []
-        """Clean connections, longest idle first: the last is used next (LIFO lets surplus ones age out)."""
+        self.idle: dict[Connection, None] = {}
+        """Clean connections, longest idle first: the last is used next (LIFO lets surplus ones age out).
+
+        An ordered set: when a backend ends, thousands leave from the middle at once."""
         self.waiters: dict[asyncio.Future[Connection | None], int] = {}
         """Requests waiting for a connection, first come first: future -> order of arrival in the pool."""
         self.retired = False

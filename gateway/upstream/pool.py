@@ -6,6 +6,7 @@ Lifetime: process. Shared by every generation of the cluster; `maxConnections` i
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.upstream.cluster_config import UNLIMITED
@@ -57,7 +58,7 @@ class Pool:
         """A clean idle connection, the youngest first; None when there is none."""
         idle = endpoint.idle
         while idle:
-            connection = idle.pop()
+            connection, _ = idle.popitem()
             if connection.enlist(config):
                 endpoint.active += 1
                 endpoint.requests += 1
@@ -143,13 +144,11 @@ class Pool:
     def sweep(self, config: ClusterConfig) -> None:
         """Closes connections that were idle for too long, or are too old."""
         now = self.clock()
+        unused_since = now - config.idle_timeout if config.idle_timeout is not None else -inf
+        made_at = now - config.max_connection_duration if config.max_connection_duration is not None else -inf
         for endpoint in self.endpoints.values():
-            idle = endpoint.idle
-            while idle and config.idle_timeout is not None and idle[0].idle_at + config.idle_timeout <= now:
-                idle[0].close()
-            if config.max_connection_duration is not None:
-                oldest = now - config.max_connection_duration
-                for connection in [item for item in idle if item.opened_at <= oldest]:
+            for connection in tuple(endpoint.idle):
+                if connection.idle_at <= unused_since or connection.opened_at <= made_at:
                     connection.close()
 
     def _may_open(self, endpoint: Endpoint) -> bool:

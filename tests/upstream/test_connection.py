@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 
 import pytest
 import uvloop
@@ -221,7 +224,7 @@ def test_bytes_that_come_while_idle_end_the_connection(late: bytes) -> None:
             connection = await cluster.acquire(endpoint)
             await ask(connection)
             connection.release()
-            assert endpoint.idle == [connection]
+            assert list(endpoint.idle) == [connection]
             await (await backend.link()).send(late)
             await settled(lambda: not endpoint.idle)
             assert (connection.closed, endpoint.connections) == (True, 0)
@@ -249,7 +252,7 @@ def test_lease_looks_at_the_socket_itself(how: str) -> None:
                 link.reset()
                 await asyncio.sleep(0)  # abort() closes the socket in the next turn
             assert cluster.lease(endpoint) is None
-            assert endpoint.idle == []
+            assert list(endpoint.idle) == []
 
     asyncio.run(main())
 
@@ -596,6 +599,25 @@ def test_a_connection_with_an_unfinished_request_is_not_used_again(body: int) ->
     asyncio.run(main())
 
 
+@LOOPS
+def test_a_connection_whose_request_is_still_in_our_buffer_is_not_used_again(run: Run) -> None:
+    """An upstream that answers without reading may never read: the next request would wait behind this one."""
+
+    async def main() -> None:
+        async with RecordingBackend(deaf=True) as backend:
+            connection = await connect(backend.port)
+            connection.start(b"POST / HTTP/1.1\r\n\r\n", method="POST", body=sized(64_000_000))
+            writing = asyncio.ensure_future(connection.write(b"x" * 64_000_000))
+            await settled(lambda: connection._writer is not None)
+            await (await backend.link()).send(HELLO)
+            assert (await connection.response()).status == 200
+            writing.cancel()
+            connection.release()
+            assert (connection.closed, connection.endpoint.connections) == (True, 0)
+
+    run(main())
+
+
 def test_more_body_than_announced_is_refused() -> None:
     """It would be read as the next request (smuggling)."""
 
@@ -714,6 +736,33 @@ def test_an_answer_during_the_upload_is_delivered_and_ends_the_connection() -> N
     asyncio.run(main())
 
 
+@LOOPS
+def test_an_answer_that_waits_in_the_socket_is_read_before_a_write_can_fail(run: Run) -> None:
+    """The upstream answered 413 and reset the connection while we were busy: the client still gets the 413."""
+
+    async def main() -> None:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(1)
+            connection = await connect(listening.getsockname()[1])
+            connection.start(b"POST / HTTP/1.1\r\n\r\n", method="POST", body=CHUNKED)
+            await connection.write(b"x" * 1000)
+            peer, _ = listening.accept()
+            with peer:
+                while b"\r\nxxx" not in peer.recv(65536):
+                    await asyncio.sleep(0)
+                peer.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            for _ in range(3):
+                with contextlib.suppress(UpstreamError):
+                    await connection.write(b"x" * 1000)
+            assert (await connection.response()).status == 413
+            assert await rest(connection) == b"no!"
+            connection.release()
+
+    run(main())
+
+
 # -- wear ----------------------------------------------------------------------------------------
 
 
@@ -757,7 +806,7 @@ def test_an_unused_connection_goes_back_to_its_pool() -> None:
         async with RecordingBackend(HELLO) as backend:
             connection = await connect(backend.port)
             connection.release()
-            assert connection.endpoint.idle == [connection]
+            assert list(connection.endpoint.idle) == [connection]
             assert connection.endpoint.active == 0
 
     asyncio.run(main())

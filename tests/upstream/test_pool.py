@@ -63,10 +63,10 @@ def test_idle_connections_close_after_their_time() -> None:
             young.release()
             clock.advance(29.0)
             cluster.pool.sweep(cluster.config)
-            assert endpoint.idle == [old, young]
+            assert list(endpoint.idle) == [old, young]
             clock.advance(1.0)
             cluster.pool.sweep(cluster.config)
-            assert endpoint.idle == [young]
+            assert list(endpoint.idle) == [young]
             assert counts(cluster)[0] == 1
             await (await backend.link()).closed()
             young.close()
@@ -83,7 +83,7 @@ def test_without_an_idle_timeout_connections_are_kept() -> None:
             connection.release()
             clock.advance(1e9)
             cluster.pool.sweep(cluster.config)
-            assert only(cluster).idle == [connection]
+            assert list(only(cluster).idle) == [connection]
             connection.close()
 
     asyncio.run(main())
@@ -102,7 +102,7 @@ def test_old_connections_close_when_they_are_idle() -> None:
             old.release()
             clock.advance(5.0)
             cluster.pool.sweep(cluster.config)
-            assert endpoint.idle == [young]
+            assert list(endpoint.idle) == [young]
             young.close()
 
     asyncio.run(main())
@@ -181,7 +181,7 @@ def test_a_connection_that_dies_on_its_way_to_a_cancelled_request_is_forgotten()
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            assert endpoint.idle == []
+            assert list(endpoint.idle) == []
             assert counts(cluster) == (0, 0, 0, 0)
 
     asyncio.run(main())
