@@ -21,6 +21,7 @@ from gateway.demo import traffic
 from gateway.demo.children import Child
 from gateway.demo.guide import guide
 from gateway.demo.services import Backend, backends_of
+from gateway.server.banner import LISTENING
 from gateway.server.listeners import Address, CannotListen, listen
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.demo.screen import Screen
 
 START_PATIENCE = 30.0
-"""Seconds the gateway may take until it accepts connections."""
+"""Seconds the gateway may take until it says that it listens."""
 STATUS_INTERVAL = 3.0
 """Seconds between two lines about the split."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -101,9 +102,10 @@ async def run(plan: Plan, screen: Screen) -> int:
         if plan.backends:
             children.append(await _start_backends(plan, screen))
             stack.push_async_callback(children[-1].stop)
-        children.append(await _start_gateway(plan, screen, log))
+        opened = asyncio.Event()
+        children.append(await _start_gateway(plan, screen, log, opened))
         stack.push_async_callback(children[-1].stop)
-        await _wait_until_open(plan, children[-1], stop)
+        await _wait_until_open(children[-1], opened, stop)
         if stop.is_set():
             return 0
         _announce(plan, screen, log)
@@ -140,32 +142,32 @@ async def _start_backends(plan: Plan, screen: Screen) -> Child:
     return child
 
 
-async def _start_gateway(plan: Plan, screen: Screen, log: Path) -> Child:
+async def _start_gateway(plan: Plan, screen: Screen, log: Path, opened: asyncio.Event) -> Child:
+    def hear(line: str) -> None:
+        screen.say(line)
+        if line.lstrip().startswith(LISTENING):
+            opened.set()
+
     arguments = ["-m", "gateway", "run", "--host", plan.host, "--port", str(plan.port)]
     for path in plan.paths:
         arguments += ["-c", path]
     with log.open("wb") as out:
-        return await Child.start("gateway", arguments, screen.say, stdout=out)
+        return await Child.start("gateway", arguments, hear, stdout=out)
 
 
-async def _wait_until_open(plan: Plan, child: Child, stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + START_PATIENCE
-    while not stop.is_set() and not await _accepts(plan.host, plan.port):
-        if child.exited.done():
-            raise CannotStart("The gateway did not start.", code=child.exited.result() or 3)
-        if loop.time() > deadline:
-            raise CannotStart(f"The gateway did not listen on {plan.url} within {START_PATIENCE:.0f} s.")
-        await asyncio.wait({child.exited}, timeout=0.05)
-
-
-async def _accepts(host: str, port: int) -> bool:
+async def _wait_until_open(child: Child, opened: asyncio.Event, stop: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in (opened, stop)]
     try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+        await asyncio.wait(
+            {child.exited, *waits}, timeout=START_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        for wait in waits:
+            wait.cancel()
+    if child.exited.done():
+        raise CannotStart("The gateway did not start.", code=child.exited.result() or 3)
+    if not opened.is_set() and not stop.is_set():
+        raise CannotStart(f"The gateway did not listen within {START_PATIENCE:.0f} s.")
 
 
 async def _watch(plan: Plan, screen: Screen, children: Sequence[Child], stop: asyncio.Event) -> int:
