@@ -16,7 +16,6 @@ import click
 
 from gateway.config import load, render, split_paths
 from gateway.config.config import FIELDS
-from gateway.config.ignore import without_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +41,14 @@ def command(*, paths: tuple[str, ...], as_json: bool, strict: bool) -> None:
     """
     chosen = paths or tuple(split_paths(os.environ.get("GATEWAY_CONFIG", ""))) or (DEFAULT_PATH,)
     loaded = load(chosen)
-    findings = without_ignored(loaded.findings, loaded.sources)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        click.echo(json.dumps([asdict(finding) for finding in loaded.findings], indent=2))
     else:
-        if findings:
-            click.echo(render(findings, loaded.sources, color=_in_color()) + "\n")
-        click.echo(_summary(chosen, findings, loaded.config))
+        if loaded.findings:
+            click.echo(render(loaded.findings, loaded.sources, color=_in_color()) + "\n")
+        click.echo(_summary(chosen, loaded.findings, loaded.config))
     refused = {"error", "warning"} if strict else {"error"}
-    sys.exit(1 if any(finding.severity in refused for finding in findings) else 0)
+    sys.exit(1 if any(finding.severity in refused for finding in loaded.findings) else 0)
 
 
 def _in_color() -> bool:

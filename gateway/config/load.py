@@ -11,10 +11,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.config.analysis import analyze
 from gateway.config.config import Config
 from gateway.config.document import decode
 from gateway.config.findings import CODES, ConfigError, Finding
-from gateway.config.pending import pending
+from gateway.config.ignore import without_ignored
 from gateway.config.settings import GatewaySettings
 from gateway.config.yaml import MAX_BYTES, SPLIT, read
 
@@ -210,9 +211,10 @@ class _Gathering:
             digest.update(b"%d:" % len(content) + content)
         config = None if self._fatal() else Config.of(self.resources.values(), self.origins.values())
         if config is not None:
-            self._insert(tuple(pending(config)))
+            self._insert(analyze(config))
             config = None if self._fatal() else config
-        return Loaded(config, tuple(self.findings), self.sources, digest.hexdigest())
+        findings = without_ignored(self.findings, self.sources)
+        return Loaded(config, findings, self.sources, digest.hexdigest())
 
     def _fatal(self) -> bool:
         return any(finding.fatal for finding in self.findings)

@@ -10,7 +10,7 @@ HEAD = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {nam
 
 
 def found(text: str) -> tuple[Finding, ...]:
-    return load([], texts={"f": text}).findings
+    return tuple(item for item in load([], texts={"f": text}).findings if item.code < "GW2")
 
 
 def document(version: str, kind: str) -> str:

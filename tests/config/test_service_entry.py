@@ -15,7 +15,8 @@ PORT = "ports: [{number: 80, name: http, protocol: HTTP}]\n"
 def said(spec: str, kind: str = "ServiceEntry") -> list[tuple[str, int, int]]:
     """Findings of a spec, its lines and columns counted from 1."""
     text = HEAD.format(kind=kind) + textwrap.indent(textwrap.dedent(spec), "  ")
-    return [(item.code, item.line - 4, item.column - 2) for item in load([], texts={"f": text}).findings]
+    findings = load([], texts={"f": text}).findings
+    return [(item.code, item.line - 4, item.column - 2) for item in findings if item.code < "GW2"]
 
 
 @pytest.mark.parametrize(
