@@ -1,7 +1,8 @@
 """The stable codes of findings, each with what it means and what to do.
 
 Lifetime: config (constants). Filled while modules are imported; a code is never reused for another meaning.
-GW00x files and YAML, GW02x documents, GW03x-GW04x fields, GW05x-GW09x rules of kinds, GW2xx across documents, GW3xx what is not enforced yet.
+GW00x files and YAML, GW02x documents, GW03x-GW04x fields, GW05x-GW09x rules of kinds,
+GW2xx across documents, GW3xx what is not enforced yet.
 """
 
 from __future__ import annotations
