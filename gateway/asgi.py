@@ -56,7 +56,7 @@ class Gateway:
     ) -> None:
         self._config = config
         self._own_process = own_process
-        self._control = control
+        self._control = self._given = control
         self._adopt = adopt
         self.telemetry = Telemetry()
         self._serve: Callable[[dict[str, Any], Receive, Send], Awaitable[None]] | None = None
@@ -112,6 +112,7 @@ class Gateway:
             await self._admin.stop()
             self._admin = None
         await self.control.stop()
+        self._control = self._given  # a stopped one cannot start again
         self.telemetry.close()
         self._serve = None
 

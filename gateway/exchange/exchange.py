@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.http.flags import Flag
+from gateway.upstream.errors import UpstreamError
+
 if TYPE_CHECKING:
     import asyncio
 
-    from gateway.http.flags import Flag
     from gateway.http.headers import Headers
     from gateway.http.request import Request
     from gateway.routing.route import Destination, Route
-    from gateway.upstream import Connection, Endpoint, UpstreamError
+    from gateway.upstream import Connection, Endpoint
+
+
+class TimedOut(UpstreamError):  # noqa: N818 - an event, not an error
+    """The route's timeout passed before the response was complete."""
+
+    def __init__(self) -> None:
+        super().__init__(Flag.UPSTREAM_TIMEOUT, "response timeout", sent=True)
 
 
 class ClientGone(Exception):  # noqa: N818 - an event, not an error
@@ -100,9 +109,9 @@ class Exchange:
         self.gone = True
         self._end(None)
 
-    def interrupt(self, error: UpstreamError) -> None:
-        """A deadline passed: whoever waits for the upstream is woken with `error`."""
-        self._end(error)
+    def time_out(self) -> None:
+        """The route's timeout passed: whoever waits for the upstream is woken with `TimedOut`."""
+        self._end(TimedOut())
 
     def _end(self, error: UpstreamError | None) -> None:
         if self.connection is not None:

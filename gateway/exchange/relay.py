@@ -16,7 +16,6 @@ from gateway.exchange.exchange import ClientGone
 from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.head import for_stock_server, response_headers
 from gateway.exchange.hygiene import CHUNKED
-from gateway.http.flags import Flag
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
 from gateway.upstream.connection import NO_BODY, sized
 from gateway.upstream.errors import UpstreamError
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from gateway.exchange.downstream import Receive, Send
     from gateway.exchange.exchange import Exchange
     from gateway.upstream import Connection, ResponseHead
-
-
-TIMED_OUT = UpstreamError(Flag.UPSTREAM_TIMEOUT, "response timeout", sent=True)
-"""The route's timeout passed; compared by identity."""
 
 
 def start(exchange: Exchange, connection: Connection, head: bytes, body: int, receive: Receive) -> None:
@@ -72,7 +67,7 @@ def start_deadline(exchange: Exchange, now: float) -> None:
     route = exchange.route
     if route is not None and route.timeout is not None:
         loop = asyncio.get_running_loop()
-        exchange.deadline = loop.call_later(route.timeout, exchange.interrupt, TIMED_OUT)
+        exchange.deadline = loop.call_later(route.timeout, exchange.time_out)
 
 
 async def response(

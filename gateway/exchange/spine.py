@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.exchange import relay
 from gateway.exchange.downstream import Aborted, reply_headers, send_reply, watch
-from gateway.exchange.exchange import ClientGone, Exchange
+from gateway.exchange.exchange import ClientGone, Exchange, TimedOut
 from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.head import request_head
 from gateway.exchange.hygiene import NO_BODY, Hygiene, new_request_id
-from gateway.exchange.relay import TIMED_OUT
 from gateway.http.flags import Flag
 from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, NO_ROUTE, UPSTREAM_TIMEOUT, Reply
 from gateway.http.request import Request
@@ -146,7 +145,7 @@ class Spine:
         exchange.task = asyncio.current_task()
         handle = None
         if route.timeout is not None and exchange.upload_done:
-            handle = asyncio.get_running_loop().call_later(route.timeout, exchange.interrupt, TIMED_OUT)
+            handle = asyncio.get_running_loop().call_later(route.timeout, exchange.time_out)
         try:
             connection: Connection = await cluster.connect(endpoint)
         except asyncio.CancelledError:
@@ -158,7 +157,7 @@ class Spine:
             if handle is not None and handle.when() <= asyncio.get_running_loop().time():
                 if task is not None:
                     task.uncancel()
-                raise TIMED_OUT from None
+                raise TimedOut from None
             raise
         finally:
             exchange.task = None
@@ -215,7 +214,7 @@ class Spine:
         """Step 10's table for an attempt that got no answer."""
         if exchange.gone:
             raise ClientGone from None
-        if error is TIMED_OUT:
+        if isinstance(error, TimedOut):
             return UPSTREAM_TIMEOUT
         exchange.transport_failure = error.transport_failure
         headers = ((b"x-envoy-overloaded", b"true"),) if error.flag is Flag.UPSTREAM_OVERFLOW else ()
