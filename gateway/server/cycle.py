@@ -5,6 +5,7 @@ Lifetime: request.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -12,7 +13,6 @@ from urllib.parse import unquote
 from gateway.server import response
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from gateway.server.head import Head
@@ -180,9 +180,11 @@ class Cycle:
             # An application that notices a lost client by an exception has done nothing wrong.
             level = logging.DEBUG if self.disconnected else logging.ERROR
             logger.log(level, "Exception in the application, at %r", self, exc_info=True)
+        except asyncio.CancelledError:
+            self._fail(503, b"Service Unavailable")  # the server stops, and has no more patience
+            raise
         finally:
-            if not (self._state == _COMPLETE or self.disconnected):
-                self._fail()
+            self._fail(500, b"Internal Server Error")
             edge.active -= 1
             self.protocol.server_state.tasks.discard(self.task)
             self.task = None
@@ -329,13 +331,15 @@ class Cycle:
         self._wake()
         self.protocol.response_complete(self)
 
-    def _fail(self) -> None:
-        """The application will not complete its response: 500 if nothing was sent, else cut off."""
+    def _fail(self, status: int, text: bytes) -> None:
+        """Answers for an application that has not, if nothing was sent yet; else cuts the client off."""
+        if self._state == _COMPLETE or self.disconnected:
+            return
         if self._state >= _STREAMING:
             self.abort()
             return
         self.keep_alive = False
         self._left = _UNKNOWN
         self._bodiless = self.scope["method"] == "HEAD"
-        self._start(500, [(b"content-type", b"text/plain; charset=utf-8")])
-        self._send_body(b"Internal Server Error", more=False)
+        self._start(status, [(b"content-type", b"text/plain; charset=utf-8")])
+        self._send_body(text, more=False)

@@ -10,7 +10,9 @@ what is under way has the drain timeout to finish. A second signal ends the pati
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -72,16 +74,19 @@ class EdgeServer(Server):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), FAREWELL)
         self.config.timeout_graceful_shutdown = max(int(self._settings().spec.timeouts.drain), 0)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            await self._cut()
-
-    async def _cut(self) -> None:
-        """Ends connections that outlived the drain."""
+        await super().shutdown(sockets)
         for connection in tuple(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)  # one turn of the loop, in which their transports close
+        if self.force_exit:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Ends the process without waiting for its threads, of which one may look at files for seconds."""
+        self.gateway.telemetry.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(self.exit_code)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+import uvloop
 from uvicorn.server import Server
 
 from gateway.server.edge import EDGE, Edge
@@ -15,7 +17,7 @@ from gateway.server.protocol import EdgeProtocol
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
 
 class Clock:
@@ -110,6 +112,14 @@ class Serving:
         """Waits until so many connections are open."""
         await until(lambda: len(self.server.server_state.connections) == count)
         return self.connections
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a test on uvloop, which is what serves in production; on the loop of GATEWAY_TEST_LOOP if given."""
+    chosen = os.environ.get("GATEWAY_TEST_LOOP", "uvloop")
+    factory = uvloop.new_event_loop if chosen == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 async def until(condition: Any) -> None:

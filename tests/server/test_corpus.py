@@ -6,14 +6,13 @@ unless it honestly is one (U02).
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from serving import Echo, reply, serving, until
+from serving import Echo, reply, run, serving, until
 from support.raw import CutOff, Raw
 
 if TYPE_CHECKING:
@@ -230,13 +229,13 @@ async def play(case: Case, *, slowly: bool) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_bytes_get_their_answer(case: Case) -> None:
     """All at once."""
-    asyncio.run(play(case, slowly=False))
+    run(play(case, slowly=False))
 
 
 @pytest.mark.parametrize("case", [each for each in CASES if len(each.sent) < 1000], ids=lambda case: case.id)
 def test_bytes_get_the_same_answer_one_by_one(case: Case) -> None:
     """However they arrive."""
-    asyncio.run(play(case, slowly=True))
+    run(play(case, slowly=True))
 
 
 def test_a_body_error_known_at_once_never_starts_the_application() -> None:
@@ -249,7 +248,7 @@ def test_a_body_error_known_at_once_never_starts_the_application() -> None:
             assert (await raw.response()).status == 400
             assert app.log.requests == []
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("gap", [False, True], ids=["at once", "D04 after the application started"])
@@ -267,7 +266,7 @@ def test_trailers_never_become_headers(gap: bool) -> None:
             expected = [(b"host", b"gw.test"), (b"transfer-encoding", b"chunked")]
             assert app.log.requests[0].headers == app.log.requests[0].scope["headers"] == expected
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_continue_is_sent_when_the_application_reads_and_not_before() -> None:
@@ -299,7 +298,7 @@ def test_continue_is_sent_when_the_application_reads_and_not_before() -> None:
                 )
                 assert await raw.closed() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
 # --- D: time
@@ -336,7 +335,7 @@ def test_d01_a_silent_connection_is_closed_after_ten_seconds() -> None:
             server.pass_time(1.0)
             assert await raw.closed() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_d02_a_head_that_does_not_end_is_answered_408() -> None:
@@ -349,7 +348,7 @@ def test_d02_a_head_that_does_not_end_is_answered_408() -> None:
         assert trickle.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert app.log.requests == []
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_d03_a_body_that_stops_is_answered_408_and_the_application_told() -> None:
@@ -368,7 +367,7 @@ def test_d03_a_body_that_stops_is_answered_408_and_the_application_told() -> Non
             await until(lambda: app.log.requests[0].ended == "http.disconnect")
             assert server.edge.refusals.counts == {"request_body_timeout": 1}
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_d03_a_body_that_stops_under_a_response_cuts_it_off() -> None:
@@ -388,7 +387,7 @@ def test_d03_a_body_that_stops_under_a_response_cuts_it_off() -> None:
             with pytest.raises(CutOff):
                 await raw.response()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_d05_a_second_request_behind_an_unknown_upgrade_is_never_seen() -> None:
@@ -403,7 +402,7 @@ def test_d05_a_second_request_behind_an_unknown_upgrade_is_never_seen() -> None:
             assert await raw.closed() == b""
             assert app.log.requests == []
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_d06_an_idle_connection_lives_75_seconds() -> None:
@@ -420,4 +419,4 @@ def test_d06_an_idle_connection_lives_75_seconds() -> None:
             assert await raw.closed() == b""
             assert server.edge.refusals.counts == {}
 
-    asyncio.run(main())
+    run(main())

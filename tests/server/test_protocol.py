@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from memory import Connection
-from serving import Echo, reply, serving, until
+from serving import Echo, reply, run, serving, until
 from support.raw import CutOff, Raw, talk
 
 from gateway.server.edge import SETTINGS
@@ -85,7 +85,7 @@ def test_the_scope_is_complete() -> None:
             scope["state"]["own"] = 1
             assert "own" not in server.server.lifespan.state
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_tls_connection_has_scheme_https_and_shows_its_ssl_object(certificate: Any) -> None:
@@ -111,7 +111,7 @@ def test_a_tls_connection_has_scheme_https_and_shows_its_ssl_object(certificate:
                 assert await raw.closed() == b""
         assert seen == [("https", "TLSv1.3")] * 2
 
-    asyncio.run(main())
+    run(main())
 
 
 # --- responses
@@ -127,7 +127,7 @@ def test_head_and_first_body_piece_leave_in_one_write() -> None:
         assert connection.transport.writes == [head + b"5\r\nhello\r\n", b"1\r\n!\r\n0\r\n\r\n"]
         await connection.close()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_head_without_body_message_leaves_at_the_end_of_the_turn() -> None:
@@ -148,7 +148,7 @@ def test_a_head_without_body_message_leaves_at_the_end_of_the_turn() -> None:
             event.set()
             assert await raw.until(b"0\r\n\r\n") == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
 
-    asyncio.run(main())
+    run(main())
 
 
 FRAMED = [
@@ -193,7 +193,7 @@ def test_every_response_is_framed_and_the_connection_lives_on(
                     kept = None if response.status == 204 or length is None else length.decode()
                     assert kept == response.header("content-length")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_date_and_server_are_added_only_when_missing() -> None:
@@ -214,7 +214,7 @@ def test_date_and_server_are_added_only_when_missing() -> None:
             (response,) = await talk(server.port, CLOSE)
             assert response.headers == [("content-length", "1"), ("connection", "close")]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_date_is_renewed_by_the_sweeper() -> None:
@@ -229,7 +229,7 @@ def test_the_date_is_renewed_by_the_sweeper() -> None:
             await raw.send(GET)
             assert (await raw.response()).header("date") == "Sun, 06 Nov 1994 08:49:38 GMT"
 
-    asyncio.run(main())
+    run(main())
 
 
 FAILURES = [
@@ -269,7 +269,7 @@ def test_an_application_that_fails_before_a_byte_was_sent_is_answered_500(
                 "close",
             )
 
-    asyncio.run(main())
+    run(main())
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
@@ -286,7 +286,7 @@ def test_a_failed_head_request_is_answered_without_a_body() -> None:
             (response,) = await talk(server.port, request(b"HEAD"), head=True)
             assert (response.status, response.body) == (500, b"")
 
-    asyncio.run(main())
+    run(main())
 
 
 BROKEN = [
@@ -315,7 +315,7 @@ def test_an_application_that_fails_in_the_middle_never_ends_its_response_cleanly
             with pytest.raises(CutOff):
                 await talk(server.port, GET, count=1)
 
-    asyncio.run(main())
+    run(main())
 
 
 # --- request bodies
@@ -338,7 +338,7 @@ def test_a_small_body_is_whole_in_the_first_receive() -> None:
         whole = {"type": "http.request", "body": b"hello", "more_body": False}
         assert messages == [whole, {"type": "http.disconnect"}]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_reading_pauses_while_the_application_does_not_read() -> None:
@@ -368,7 +368,7 @@ def test_reading_pauses_while_the_application_does_not_read() -> None:
             assert (await raw.response()).body == b"%d" % size
             await upload
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_unread_short_body_is_dropped_and_the_connection_kept() -> None:
@@ -382,7 +382,7 @@ def test_an_unread_short_body_is_dropped_and_the_connection_kept() -> None:
             await raw.send(b"y" * 10, GET)
             assert (await raw.response()).status == 200
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 50000000\r\n", b"Transfer-Encoding: chunked\r\n"])
@@ -397,7 +397,7 @@ def test_an_early_answer_to_a_long_upload_arrives_and_closes(framing: bytes) -> 
             await raw.send(b"2\r\nxx\r\n" * 100_000)
             assert await raw.closed() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("row", [(b"Content-Length: 11\r\n", b"x" * 11), (b"Transfer-Encoding: chunked\r\n", b"6\r\nxxxxxx\r\n5\r\nxxxxx\r\n")], ids=["sized", "chunked"])  # fmt: skip
@@ -413,7 +413,7 @@ def test_a_body_beyond_the_limit_is_refused(row: tuple[bytes, bytes]) -> None:
             await until(lambda: all(seen.ended == "http.disconnect" for seen in app.log.requests))
             assert server.edge.refusals.counts == {"request_body_too_large": 1}
 
-    asyncio.run(main())
+    run(main())
 
 
 # --- pipelining
@@ -433,7 +433,7 @@ def test_many_pipelined_requests_are_answered_in_order() -> None:
                 assert (await raw.response()).body == b"/%d " % number
             await sending
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_answers_nobody_reads_stop_the_next_request() -> None:
@@ -456,7 +456,7 @@ def test_answers_nobody_reads_stop_the_next_request() -> None:
             server.pass_time(301.0)
             await until(lambda: not server.connections)
 
-    asyncio.run(main())
+    run(main())
 
 
 # --- flow control and disconnects
@@ -484,7 +484,7 @@ def test_send_waits_for_a_client_that_does_not_read() -> None:
             await raw.read(before)
             await until(lambda: sent > before)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_client_that_reads_nothing_for_five_minutes_is_cut_off() -> None:
@@ -511,7 +511,7 @@ def test_a_client_that_reads_nothing_for_five_minutes_is_cut_off() -> None:
             server.pass_time(301.0)
             assert left == ["stream_idle_timeout"]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_lost_client_is_told_without_a_pending_receive() -> None:
@@ -540,7 +540,7 @@ def test_a_lost_client_is_told_without_a_pending_receive() -> None:
             await until(lambda: len(events) == 3)
             assert events[1:] == [{"type": "http.disconnect"}, "late"]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_half_closed_client_counts_as_gone() -> None:
@@ -562,7 +562,7 @@ def test_a_half_closed_client_counts_as_gone() -> None:
                 await gone.wait()
             assert await raw.closed() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_complete_response_is_no_disconnect() -> None:
@@ -581,7 +581,7 @@ def test_a_complete_response_is_no_disconnect() -> None:
             await until(lambda: not server.connections)
         assert events == []
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_application_can_cut_the_client_off() -> None:
@@ -598,7 +598,7 @@ def test_the_application_can_cut_the_client_off() -> None:
             with pytest.raises(CutOff):
                 await talk(server.port, GET, count=1)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_two_receives_may_wait_at_once() -> None:
@@ -617,7 +617,7 @@ def test_two_receives_may_wait_at_once() -> None:
             await raw.send(b"b")
             assert (await raw.response()).body == b"[b'a', b'b']"
 
-    asyncio.run(main())
+    run(main())
 
 
 # --- limits, shutdown, settings
@@ -636,7 +636,7 @@ def test_connections_beyond_the_limit_are_answered_503() -> None:
             await first.send(GET)
             assert (await first.response()).status == 200
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_uvicorns_concurrency_limit_counts_requests_not_connections() -> None:
@@ -660,7 +660,7 @@ def test_uvicorns_concurrency_limit_counts_requests_not_connections() -> None:
                 proceed.set()
                 assert (await busy.response()).status == 200
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_shutdown_finishes_what_has_begun_and_closes_what_has_not() -> None:
@@ -694,7 +694,7 @@ def test_shutdown_finishes_what_has_begun_and_closes_what_has_not() -> None:
                 assert (response.status, response.header("connection")) == (200, "close")
                 assert await raw.closed() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_new_connection_gets_a_moment_for_its_request_at_shutdown() -> None:
@@ -710,7 +710,7 @@ def test_a_new_connection_gets_a_moment_for_its_request_at_shutdown() -> None:
             server.pass_time(2.0)
             assert await silent.closed() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_draining_says_close_and_still_serves() -> None:
@@ -723,7 +723,7 @@ def test_draining_says_close_and_still_serves() -> None:
                 (response,) = await talk(server.port, GET)
                 assert (response.status, response.header("connection")) == (200, "close")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_settings_hold_for_connections_made_after_they_changed() -> None:
@@ -752,7 +752,7 @@ def test_settings_hold_for_connections_made_after_they_changed() -> None:
                 server.pass_time(4.0)
                 assert await silent.closed() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_refusals_are_remembered_without_their_secrets() -> None:
@@ -778,4 +778,4 @@ def test_refusals_are_remembered_without_their_secrets() -> None:
             assert len(server.edge.refusals.last) == 50
             assert server.edge.refusals.counts == {"malformed_request": 1, "no_host": 60}
 
-    asyncio.run(main())
+    run(main())

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -93,7 +94,7 @@ class Process:
             raise DidNotStart(code, self.output)
         return match
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Sends it a signal."""
         self.process.send_signal(number)
 
@@ -147,6 +148,18 @@ class Server(Process):
         """An address on the first port."""
         return f"http://127.0.0.1:{self.port}{path}"
 
+    def _wait_until_open(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE).close()
+            except ConnectionRefusedError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
     def _ready(self, wait: Callable[[], None]) -> Self:
         try:
             wait()
@@ -173,6 +186,7 @@ class UvicornServer(Server):
         self.wait_for_line(r"Application startup complete")
         running = self.wait_for_line(r"Uvicorn running on (\S+)")
         self.ports = [int(_ADDRESS.findall(running[1])[0][1])]
+        self._wait_until_open()  # with workers, the line comes before the socket listens
 
 
 def gateway(
