@@ -34,7 +34,6 @@ def watch(exchange: Exchange, scope: dict[str, Any], receive: Receive) -> asynci
     if connection is not None:
         connection.on_disconnect(exchange.client_gone)
         return None
-    exchange.stock = True
     if not exchange.upload_done:
         return None
     return asyncio.get_running_loop().create_task(_wait_for_leaving(exchange, receive))
@@ -44,6 +43,12 @@ async def _wait_for_leaving(exchange: Exchange, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     exchange.client_gone()
+
+
+def place(exchange: Exchange, scope: dict[str, Any]) -> None:
+    """Notes both ends of the client's connection, and whether the server is ours."""
+    exchange.local, exchange.peer = scope.get("server"), scope.get("client")
+    exchange.stock = "gateway" not in (scope.get("extensions") or ())
 
 
 def reply_headers(reply: Reply, request_id: str, server: bytes) -> Headers:

@@ -45,6 +45,8 @@ class Exchange:
         "flags",
         "gone",
         "leased",
+        "local",
+        "peer",
         "protocol",
         "request",
         "request_id",
@@ -87,6 +89,10 @@ class Exchange:
         self.bytes_sent = 0
         self.service_time = -1.0
         """Seconds until the upstream's response head; negative when no upstream answered."""
+        self.local: tuple[str, int] | None = None
+        """Our end of the client's connection."""
+        self.peer: tuple[str, int] | None = None
+        """The client's end."""
         self.stock = False
         """The server is not ours: it adds `date` and `server` itself and cannot take a length on a 304."""
         self.set_cookie: bytes | None = None
@@ -101,6 +107,19 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
         """The task to cancel when the client leaves while we wait for a connection; None otherwise."""
         self.deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def downstream_local_address(self) -> str:
+        """Our end of the client's connection as `ip:port`."""
+        return _joined(*self.local) if self.local else ""
+
+    @property
+    def downstream_remote_address(self) -> str:
+        """The trusted client as `ip:port`; port 0 when it was read from x-forwarded-for."""
+        client = self.request.client_ip
+        if self.peer is None or not client:
+            return client
+        return _joined(client, self.peer[1] if client == self.peer[0] else 0)
 
     def client_gone(self) -> None:
         """The client left: end the upstream side at once (called by the server's side)."""
@@ -120,3 +139,7 @@ class Exchange:
                 self.connection.abort(error)
         elif self.task is not None:
             self.task.cancel()
+
+
+def _joined(host: str, port: int | None) -> str:
+    return f"[{host}]:{port or 0}" if ":" in host else f"{host}:{port or 0}"

@@ -94,17 +94,18 @@ class ExchangeFacts:
     @property
     def downstream_remote_address(self) -> str:
         """Trusted client address."""
-        return f"{self.request.client_ip}:0" if self.request.client_ip else ""
+        return self._exchange.downstream_remote_address
 
     @property
     def downstream_direct_remote_address(self) -> str:
         """Direct peer."""
-        return f"{self.request.peer_ip}:0" if self.request.peer_ip else ""
+        peer = self._exchange.peer
+        return f"{peer[0]}:{peer[1]}" if peer else ""
 
     @property
     def downstream_local_address(self) -> str:
         """Our end of the client's connection."""
-        return f":{self.request.port}" if self.request.port else ""
+        return self._exchange.downstream_local_address
 
     @property
     def upstream_host(self) -> str:

@@ -65,7 +65,7 @@ def start_deadline(exchange: Exchange, now: float) -> None:
     """Starts the route's timeout: the client's request is complete."""
     exchange.waiting_since = now
     route = exchange.route
-    if route is not None and route.timeout is not None:
+    if route is not None and route.timeout is not None and exchange.deadline is None:
         loop = asyncio.get_running_loop()
         exchange.deadline = loop.call_later(route.timeout, exchange.time_out)
 
@@ -110,6 +110,11 @@ def close(exchange: Exchange, watcher: asyncio.Task[None] | None) -> None:
         exchange.upload_task.cancel()
     if watcher is not None:
         watcher.cancel()
+    end_attempt(exchange)
+
+
+def end_attempt(exchange: Exchange) -> None:
+    """Gives the connection back, once."""
     if exchange.leased and exchange.connection is not None:
         exchange.leased = False
         exchange.connection.release()

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gateway.exchange import relay
-from gateway.exchange.downstream import Aborted, reply_headers, send_reply, watch
+from gateway.exchange.downstream import Aborted, place, reply_headers, send_reply, watch
 from gateway.exchange.exchange import ClientGone, Exchange, TimedOut
 from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.head import request_head
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 
 NO_UPLOAD = frozenset({NO_BODY, 0})
+
+
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Idempotent methods (RFC 9110 9.2.2): to do it twice is to do it once."""
 
 
 class Policy:
@@ -80,6 +84,7 @@ class Spine:
         exchange = Exchange(
             admitted.request, admitted.request_id, f"HTTP/{scope['http_version']}", started_at
         )
+        place(exchange, scope)
         try:
             reply = await self._answer(exchange, admitted, policy, scope, receive, send)
             if reply is not None:  # 10
@@ -126,14 +131,39 @@ class Spine:
         if endpoint is None:
             return NO_HEALTHY_UPSTREAM
         exchange.upload_done = admitted.body in NO_UPLOAD
+        return await self._forward(exchange, admitted.body, policy, scope, receive, send)
+
+    async def _forward(
+        self,
+        exchange: Exchange,
+        body: int,
+        policy: Policy,
+        scope: dict[str, Any],
+        receive: Receive,
+        send: Send,
+    ) -> Reply | None:
+        """Steps 7 to 9 for the endpoint that was picked; once more when its idle connection was stale."""
+        route, destination, endpoint = exchange.route, exchange.destination, exchange.endpoint
+        assert route is not None
+        assert destination is not None
+        assert endpoint is not None
+        cluster = destination.cluster
+        assert cluster is not None
         watcher = watch(exchange, scope, receive)
         try:
-            connection = cluster.lease(endpoint) or await self._connect(
-                exchange, route, cluster, endpoint
-            )  # 7
+            idle = cluster.lease(endpoint)
+            connection = idle or await self._connect(exchange, route, cluster, endpoint)  # 7
             exchange.connection, exchange.leased = connection, True
-            head = self._request_head(exchange, route, destination, admitted.body)
-            await self._attempt(exchange, connection, head, admitted.body, policy, receive, send)  # 7, 8
+            head = self._request_head(exchange, route, destination, body)
+            try:
+                await self._attempt(exchange, connection, head, body, policy, receive, send)  # 7, 8
+            except UpstreamError as error:
+                if idle is None or not _was_stale(exchange, error):
+                    raise
+                relay.end_attempt(exchange)
+                connection = await self._connect(exchange, route, cluster, endpoint)
+                exchange.connection, exchange.leased = connection, True
+                await self._attempt(exchange, connection, head, body, policy, receive, send)
         except UpstreamError as error:
             return self._failed(exchange, error)
         finally:
@@ -221,7 +251,7 @@ class Spine:
         return Reply(error.status, error.body, error.flag, error.details(), headers)
 
     async def _reply(self, exchange: Exchange, send: Send, reply: Reply, policy: Policy) -> None:
-        headers = reply_headers(reply, exchange.request_id, policy.server)
+        headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
         exchange.status, exchange.response_headers = reply.status, headers
         route = exchange.route
         if route is not None:
@@ -242,7 +272,21 @@ class Spine:
         client = scope.get("client")
         request.client_ip = client[0] if client else ""
         exchange = Exchange(request, new_request_id(), f"HTTP/{scope['http_version']}", started_at)
+        place(exchange, scope)
         try:
             await self._reply(exchange, send, reply, policy)
         finally:
             self._record(exchange)
+
+
+def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
+    """Whether the backend closed an idle connection just as we wrote to it: then one fresh try is safe.
+
+    Only without a byte of an answer, for an idempotent method, and without a body that is already spent.
+    """
+    return (
+        error.flag is Flag.UPSTREAM_TERMINATION
+        and exchange.upload_task is None
+        and not exchange.gone
+        and exchange.request.method in REPEATABLE
+    )

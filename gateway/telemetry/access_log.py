@@ -15,6 +15,9 @@ from queue import SimpleQueue
 from time import gmtime, strftime
 from typing import TYPE_CHECKING
 
+from gateway.exchange.facts import ExchangeFacts
+from gateway.routing.operators import compile_format
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -88,9 +91,38 @@ class JsonLine:
             f',"upstream_host":{quote(exchange.endpoint.address) if exchange.endpoint else "null"}'
             f',"upstream_cluster":{quote(destination.cluster_name) if destination else "null"}'
             f',"upstream_local_address":{quote(connection.local_address) if connection else "null"}'
-            f',"downstream_local_address":"{request.port}","downstream_remote_address":"{request.client_ip}"'
+            f',"downstream_local_address":"{exchange.downstream_local_address}"'
+            f',"downstream_remote_address":"{exchange.downstream_remote_address}"'
             f',"requested_server_name":null,"route_name":{quote(route.name) if route else "null"}}}\n'
         )
+
+
+DEFAULT_TEXT = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%"'
+    " %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS%"
+    ' "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION%'
+    ' %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%"'
+    ' "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW%'
+    " %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS%"
+    " %REQUESTED_SERVER_NAME% %ROUTE_NAME%"
+)
+"""Istio's default text format."""
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
+"""What could move a terminal's cursor or begin a line is written as an escape."""
+
+
+class TextLine:
+    """Formats an exchange as one line of Istio's default text."""
+
+    __slots__ = ("_format",)
+
+    def __init__(self) -> None:
+        self._format = compile_format(DEFAULT_TEXT, missing=b"-")
+
+    def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:  # noqa: ARG002 - as JsonLine
+        """The line, newline included."""
+        line = self._format if isinstance(self._format, bytes) else self._format(ExchangeFacts(exchange))
+        return line.decode("latin-1").translate(_CONTROL) + "\n"
 
 
 class Writer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.telemetry.access_log import JsonLine, Writer
+from gateway.telemetry.access_log import JsonLine, TextLine, Writer
 from gateway.telemetry.counters import Counters
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Telemetry:
         self.counters = Counters()
         self._clock = clock
         self._wall_clock = wall_clock
-        self._line = JsonLine()
+        self._line: JsonLine | TextLine = JsonLine()
         self._writer: Writer | None = None
         self._later: Callable[..., asyncio.TimerHandle] | None = None
         self._path = ""
@@ -38,6 +38,7 @@ class Telemetry:
         log = settings.spec.access_log
         path = "" if log.encoding == "OFF" else log.path
         self._later = loop.call_later
+        self._line = TextLine() if log.encoding == "TEXT" else JsonLine()
         if path != self._path:
             self.close()
             self._writer = Writer(path) if path else None

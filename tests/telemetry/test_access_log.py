@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.exchange.exchange import Exchange
 from gateway.http.flags import Flag
 from gateway.http.request import Request
-from gateway.telemetry.access_log import LONGEST_VALUE, JsonLine, Writer
+from gateway.telemetry.access_log import LONGEST_VALUE, JsonLine, TextLine, Writer
 
 KEYS = {
     "start_time",
@@ -63,6 +63,17 @@ def test_a_hostile_user_agent_stays_one_value_of_one_line() -> None:
     assert text.count("\n") == 1
     assert "\x1b" not in text
     assert json.loads(text)["user_agent"] == agent.decode("latin-1")
+
+
+def test_the_text_format_is_istios_and_safe() -> None:
+    done = exchange(b"evil\x1b[2J\x9b")
+    done.status, done.peer, done.local = 200, ("192.0.2.1", 5000), ("127.0.0.1", 8080)
+    line = TextLine()(done, 100.0, 1.0)
+
+    assert '"GET /p?q=1 HTTP/1.1" 200 - via_upstream - "-" 0 0 ' in line
+    assert '"evil\\x1b[2J\\x9b"' in line
+    assert line.endswith(" 127.0.0.1:8080 192.0.2.1:5000 - -\n")
+    assert line[:-1].isprintable()
 
 
 def test_long_values_are_cut() -> None:

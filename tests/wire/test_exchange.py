@@ -310,6 +310,28 @@ def test_a_stock_server_serves_as_well(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("method", "status"), [("GET", b"200"), ("POST", b"503")])
+def test_an_idle_connection_that_closes_under_a_request_costs_an_idempotent_one_nothing(
+    tmp_path: Path, method: str, status: bytes
+) -> None:
+    """The backend reads the second request of its first connection and closes: a GET is repeated once, a POST not."""
+
+    async def play(call: Call) -> None:
+        await call.head()
+        await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await call.head()
+
+    async def main() -> None:
+        async with Backend(play).running() as backend, stage(tmp_path, reviews(backend.port)) as gateway:
+            await gateway.get()
+            answer = await gateway.get(method=method)
+            assert answer.startswith(b"HTTP/1.1 " + status)
+            assert len(backend.calls) == (2 if method == "GET" else 1)
+            assert backend.calls[0].seen.count(b" HTTP/1.1\r\n") == 2
+
+    asyncio.run(main())
+
+
 def test_connections_are_reused(tmp_path: Path) -> None:
     async def main() -> None:
         async with (
