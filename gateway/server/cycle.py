@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gateway.server")
 
-_JOIN_BELOW: Final = 65536
+_JOIN_BELOW: Final = 16384
 """Bodies up to this many bytes are copied behind the head, so both leave in one write (one TLS record);
 larger ones follow it uncopied."""
 _WAITING, _HELD, _STREAMING, _COMPLETE = range(4)
@@ -147,7 +147,13 @@ class Cycle:
                 return {"type": "http.request", "body": b"", "more_body": False}
             waiter = self.protocol.edge.loop.create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                if (
+                    waiter in self._waiters
+                ):  # cancelled: applications ask like this whether the client is there
+                    self._waiters.remove(waiter)
 
     async def send(self, message: dict[str, Any]) -> None:
         """ASGI `send`. Returns when the client's side has taken enough to be given more; silently after a
@@ -193,11 +199,11 @@ class Cycle:
 
     # --- the connection's side
 
-    def add_body(self, pieces: list[bytes], size: int) -> None:
+    def add_body(self, pieces: list[bytes]) -> None:
         """A part of the request body has arrived."""
         if self._state != _COMPLETE:
             self._chunks += pieces
-            self.unread += size
+            self.unread += sum(map(len, pieces))
             self._wake()
 
     def end_body(self) -> None:

@@ -144,3 +144,10 @@ class Edge:
             await send({"type": "http.response.body", "body": b"Service Unavailable"})
 
         return limited
+
+
+def socket_name(name: Any) -> tuple[str, int | None] | None:
+    """ASGI's form of a socket's name: host and port; path and None on a unix socket; None if nameless."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (str(name), None) if name else None

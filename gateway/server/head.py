@@ -85,23 +85,21 @@ class Head:
         self.keep_alive = parser.should_keep_alive()
         self.upgrade = parser.should_upgrade()
 
-    def feed(self, data: bytes, limits: Limits) -> int:
-        """Takes bytes of the head. Returns how many of `data` belong to it, or -1 when more are to come.
-
-        Raises Refused.
+    def feed(self, data: bytes, at: int, limits: Limits) -> int:
+        """Takes bytes of the head, from `data[at]` on. Returns where in `data` it ends, or -1 when more are
+        to come. Raises Refused.
         """
         raw = self.raw
-        end = (raw[-3:] + data).find(BLANK_LINE) if raw else data.find(BLANK_LINE)
-        if end >= 0:
-            end += 4 - min(len(raw), 3)
+        end = _end(data, at, raw)
         room = limits.request_head_bytes - len(raw)
-        if (len(data) if end < 0 else end) > room:
+        if (len(data) if end < 0 else end) - at > room:
             # Parsed up to the limit and no further, so that the verdict does not depend on how bytes arrive.
-            self.raw += data[:room]
-            self._parse(data[:room])
+            piece = data[at : at + room]
+            self.raw += piece
+            self._parse(piece)
             long_target = len(self.target) > limits.request_target_bytes
             raise Refused(refusal.TARGET_TOO_LONG if long_target else refusal.HEAD_TOO_LARGE)
-        piece = data if end < 0 or end == len(data) else data[:end]
+        piece = data[at:] if end < 0 else data[at:end]
         self.raw = raw + piece if raw else piece
         self._parse(piece)
         if self.complete != (end >= 0):
@@ -217,6 +215,16 @@ class Head:
             self.target = b"*"  # RFC 9112 3.2.4
         else:
             self.target = rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _end(data: bytes, at: int, before: bytes) -> int:
+    """Where in `data` the first blank line ends that does so behind `at`, after the bytes `before`; or -1."""
+    if before:
+        end = (before[-3:] + data[at : at + 3]).find(BLANK_LINE)
+        if end >= 0:
+            return at + end + 4 - min(len(before), 3)
+    end = data.find(BLANK_LINE, at)
+    return end if end < 0 else end + 4
 
 
 def _check_repeated(headers: Headers) -> None:

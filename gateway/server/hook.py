@@ -15,9 +15,9 @@ from typing import Any, Final
 import uvicorn.config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gateway.server.protocol import EdgeProtocol
+from gateway.server import EdgeProtocol
 
-PROTOCOL: Final = "gateway.server.protocol:EdgeProtocol"
+PROTOCOL: Final = "gateway.server:EdgeProtocol"
 _REPLACED: Final = ("auto", "httptools")
 """What `--http` may say for us to take over: the default, and the parser we use ourselves."""
 

@@ -6,8 +6,7 @@ Theory. One request at a time: bytes behind it wait, unparsed, until its respons
 in order and a bad request cannot overtake a good one (security.md S45). A connection is in one phase:
 
     HEAD     a request head is awaited or has begun
-    SIZED    body bytes of a Content-Length are awaited; a drop-through even when the response is complete
-    CHUNKED  the same, of a chunked body
+    BODY     its body is awaited, maybe only to be dropped behind a response that did not wait for it
     WHOLE    the request is complete; its response is awaited
     DEAF     the last byte was sent; what still comes in is dropped until the client or our patience is gone
 
@@ -20,9 +19,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.server import refusal
-from gateway.server.chunked import Chunked
+from gateway.server.body import Chunked, Sized
 from gateway.server.cycle import Cycle
-from gateway.server.edge import Edge
+from gateway.server.edge import Edge, socket_name
 from gateway.server.head import Head
 from gateway.server.refusal import Refusal, Refused
 from gateway.server.sweeper import NEVER
@@ -33,18 +32,19 @@ if TYPE_CHECKING:
 
     from gateway.server.limits import Limits
 
-HEAD, SIZED, CHUNKED, WHOLE, DEAF = range(5)
+HEAD, BODY, WHOLE, DEAF = range(4)
 _DRAINED: Final = 65536
 """A rest of a request body up to this size is read and dropped to keep the connection, which a larger one, or
 one of unknown size, closes."""
 
 
 class EdgeProtocol(asyncio.Protocol):
-    """A client's connection. Made by uvicorn: `uvicorn --http gateway.server.protocol:EdgeProtocol`."""
+    """A client's connection. Made by uvicorn: `uvicorn --http gateway.server:EdgeProtocol`."""
 
     __slots__ = (
         "_ahead",
-        "_chunked",
+        "_ahead_at",
+        "_body",
         "_cycle",
         "_drained",
         "_fresh",
@@ -52,8 +52,6 @@ class EdgeProtocol(asyncio.Protocol):
         "_limits",
         "_phase",
         "_read_paused",
-        "_received",
-        "_remaining",
         "_stopping",
         "_unsent",
         "client",
@@ -91,13 +89,11 @@ class EdgeProtocol(asyncio.Protocol):
         """A head that has begun."""
         self._cycle: Cycle | None = None
         """The request in progress."""
-        self._chunked: Chunked | None = None
-        self._remaining = 0
-        """Body bytes still to come, in phase SIZED."""
-        self._received = 0
-        """Body bytes that came, in phase CHUNKED."""
+        self._body: Sized | Chunked | None = None
+        """What is still to come of its body."""
         self._ahead = b""
-        """Pipelined bytes, waiting for their turn."""
+        self._ahead_at = 0
+        """Pipelined bytes wait here for their turn: those of `_ahead` from this index on."""
         self._read_paused = False
         self._drained: list[asyncio.Future[None]] = []
         self._unsent = 0
@@ -108,7 +104,7 @@ class EdgeProtocol(asyncio.Protocol):
         """No further request: the server is shutting down."""
 
     def __repr__(self) -> str:
-        phase = ("head", "sized", "chunked", "whole", "deaf")[self._phase]
+        phase = ("head", "body", "whole", "deaf")[self._phase]
         return f"<EdgeProtocol {self.client} {phase}, deadline {self.deadline:.1f}>"
 
     # --- asyncio's side
@@ -117,8 +113,8 @@ class EdgeProtocol(asyncio.Protocol):
         """A client has connected."""
         edge = self.edge
         self.transport = transport
-        self.server = _address(transport.get_extra_info("sockname"))
-        self.client = _address(transport.get_extra_info("peername"))  # type: ignore[assignment]
+        self.server = socket_name(transport.get_extra_info("sockname"))
+        self.client = socket_name(transport.get_extra_info("peername"))  # type: ignore[assignment]
         if transport.get_extra_info("sslcontext"):
             self.scheme = "https"
         self.server_state.connections.add(self)  # type: ignore[arg-type]
@@ -146,11 +142,11 @@ class EdgeProtocol(asyncio.Protocol):
         """Bytes from the client."""
         phase = self._phase
         if phase == HEAD:
-            self._read_head(data)
+            self._read_head(data, 0)
+        elif phase == BODY:
+            self._read_body(data, 0)
         elif phase == WHOLE:
-            self._keep(data)
-        elif phase != DEAF:
-            self._read_body(data)
+            self._keep(data, 0)
 
     def pause_writing(self) -> None:
         """The client does not take what is sent."""
@@ -183,9 +179,9 @@ class EdgeProtocol(asyncio.Protocol):
     @property
     def settles(self) -> bool:
         """Whether the next request can be reached if the response ends now: little is left of this one."""
-        if self._phase == SIZED:
-            return self._remaining <= _DRAINED and not (self._cycle and self._cycle.awaits_continue)
-        return self._phase == WHOLE
+        if self._body is None or self._cycle is None:
+            return self._phase == WHOLE
+        return self._body.remaining <= _DRAINED and not self._cycle.awaits_continue
 
     async def drain(self) -> None:
         """Returns when the client has taken enough of what was sent, or is gone."""
@@ -196,7 +192,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def body_taken(self) -> None:
         """The application has taken the request body there was, and may be given more."""
-        if self._phase in (SIZED, CHUNKED):
+        if self._phase == BODY:
             if self._read_paused:
                 self._resume_reading()
             self._rearm()
@@ -238,7 +234,7 @@ class EdgeProtocol(asyncio.Protocol):
         cycle, limits, after = self._cycle, self._limits, self.edge.sweeper.after
         if self.write_paused:
             return
-        if self._phase in (SIZED, CHUNKED):
+        if self._phase == BODY:
             idle = self._read_paused or (cycle is not None and cycle.awaits_continue)
             self.deadline = NEVER if idle else after(limits.request_body_idle)
         elif self._phase == HEAD:
@@ -248,18 +244,15 @@ class EdgeProtocol(asyncio.Protocol):
 
     # --- reading
 
-    def _read_head(self, data: bytes) -> None:
+    def _read_head(self, data: bytes, at: int) -> None:
+        """Takes bytes of a head, from `data[at]` on; with its last one, starts the request."""
         head = self._head
         if head is None:
             head = self._head = Head()
-            begins = True
-        else:
-            begins = False
+            self.deadline = self.edge.sweeper.after(self._limits.request_head)
         try:
-            end = head.feed(data, self._limits)
+            end = head.feed(data, at, self._limits)
             if end < 0:
-                if begins:
-                    self.deadline = self.edge.sweeper.after(self._limits.request_head)
                 return
             head.examine(self._limits, self.scheme)
         except Refused as refused:
@@ -269,84 +262,54 @@ class EdgeProtocol(asyncio.Protocol):
         cycle = self._cycle = Cycle(self, head)
         if self._stopping:
             cycle.keep_alive = False
-        self._begin_body(cycle, head)
-        if end < len(data):
-            rest = data[end:]
-            if self._phase == WHOLE:
-                self._keep(rest)
-            else:
-                self._read_body(rest)
-        if not cycle.disconnected:
-            task = cycle.task = self.edge.loop.create_task(cycle.run())
-            self.server_state.tasks.add(task)
-
-    def _begin_body(self, cycle: Cycle, head: Head) -> None:
-        if head.chunked:
-            self._phase = CHUNKED
-            self._chunked = Chunked(self._limits)
-            self._received = 0
-        elif head.length:
-            self._phase = SIZED
-            self._remaining = head.length
+        if head.chunked or head.length:
+            self._phase = BODY
+            self._body = Chunked(self._limits) if head.chunked else Sized(head.length)
+            self._rearm()
+            if end < len(data):
+                self._read_body(data, end)
         else:
             self._phase = WHOLE
             self.deadline = NEVER
             cycle.more = False
+            if end < len(data):
+                self._keep(data, end)
+        if not cycle.disconnected:
+            task = cycle.task = self.edge.loop.create_task(cycle.run())
+            self.server_state.tasks.add(task)
+
+    def _read_body(self, data: bytes, at: int) -> None:
+        cycle, body = self._cycle, self._body
+        assert cycle is not None
+        assert body is not None
+        pieces: list[bytes] = []
+        try:
+            end = body.feed(data, at, pieces)
+        except Refused as refused:
+            self._refuse(refused.refusal, b"")
             return
+        if pieces:
+            cycle.add_body(pieces)
+        if body.done:
+            self._phase = WHOLE
+            self._body = None
+            self._rearm()
+            cycle.end_body()
+            if end < len(data):
+                self._keep(data, end)
+            if cycle.complete:
+                self._next()
+            return
+        if cycle.unread > self._limits.unread_body_bytes:
+            self._pause_reading()
         self._rearm()
 
-    def _read_body(self, data: bytes) -> None:
-        cycle = self._cycle
-        assert cycle is not None
-        pieces: list[bytes] = []
-        if self._phase == SIZED:
-            used = min(len(data), self._remaining)
-            pieces.append(data if used == len(data) else data[:used])
-            self._remaining -= used
-            done = not self._remaining
-            size = used
-        else:
-            assert self._chunked is not None
-            try:
-                used = self._chunked.feed(data, pieces)
-                size = self._count(pieces)
-            except Refused as refused:
-                self._refuse(refused.refusal, b"")
-                return
-            done = self._chunked.done
-        if pieces:
-            cycle.add_body(pieces, size)
-        if done:
-            self._end_body(cycle, data[used:])
-        elif cycle.unread > self._limits.unread_body_bytes:
-            self._pause_reading()
-            self._rearm()
-        elif not self.write_paused:
-            self.deadline = self.edge.sweeper.after(self._limits.request_body_idle)
-
-    def _count(self, pieces: list[bytes]) -> int:
-        size = sum(map(len, pieces))
-        self._received += size
-        limit = self._limits.request_body_bytes
-        if limit is not None and self._received > limit:
-            raise Refused(refusal.BODY_TOO_LARGE)
-        return size
-
-    def _end_body(self, cycle: Cycle, rest: bytes) -> None:
-        self._phase = WHOLE
-        self._chunked = None
-        if not self.write_paused:
-            self.deadline = NEVER
-        cycle.end_body()
-        if rest:
-            self._keep(rest)
-        if cycle.complete:
-            self._next()
-
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes, at: int) -> None:
         """Holds bytes of the next request back until this one is answered."""
-        self._ahead += data
-        if len(self._ahead) > self._limits.unread_body_bytes:
+        if self._ahead:
+            data, at = self._ahead[self._ahead_at :] + data[at:], 0
+        self._ahead, self._ahead_at = data, at
+        if len(data) - at > self._limits.unread_body_bytes:
             self._pause_reading()
 
     def _next(self) -> None:
@@ -364,7 +327,7 @@ class EdgeProtocol(asyncio.Protocol):
         if self._read_paused:
             self._resume_reading()
         if ahead:
-            self._read_head(ahead)
+            self._read_head(ahead, self._ahead_at)
 
     # --- ending
 
@@ -391,7 +354,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _close(self) -> None:
         """Closes once everything written has been sent."""
-        if self._phase in (SIZED, CHUNKED) or self._ahead:
+        if self._phase == BODY or self._ahead:
             self._linger()
             return
         self._go_deaf(self._limits.stream_idle)
@@ -445,10 +408,3 @@ class EdgeProtocol(asyncio.Protocol):
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
-
-
-def _address(name: Any) -> tuple[str, int | None] | None:
-    """ASGI's form of a socket name: host and port; path and None on a unix socket; None when nameless."""
-    if isinstance(name, tuple):
-        return str(name[0]), int(name[1])
-    return (str(name), None) if name else None

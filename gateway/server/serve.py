@@ -73,7 +73,7 @@ class EdgeServer(Server):
         if not self.force_exit:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), FAREWELL)
-        self.config.timeout_graceful_shutdown = max(int(self._settings().spec.timeouts.drain), 0)
+        self.config.timeout_graceful_shutdown = self._settings().spec.timeouts.drain  # type: ignore[assignment]
         await super().shutdown(sockets)
         for connection in tuple(self.server_state.connections):
             connection.transport.abort()

@@ -1,15 +1,16 @@
-"""The chunked transfer coding of request bodies (RFC 9112 7.1), strict and bounded.
+"""Where a request body ends: after so many bytes, or after the last chunk (RFC 9112 6 and 7.1).
 
 Lifetime: request.
 
 Theory. httptools reports neither the length of chunk extensions nor the byte at which a message ends, and
-hands out trailers as headers (security.md F1, S35). So bodies are unchunked here: every line against one
-expression, with a limit; extensions and trailers are checked and dropped. A property test holds this decoder
-inside llhttp: what it takes, llhttp takes, with the same body.
+hands out trailers as headers (security.md F1, S35). So bodies are framed here, chunked ones strictly: every
+line against one expression, with a limit; extensions and trailers are checked and dropped. A property test
+holds the decoder inside llhttp: what it takes, llhttp takes, with the same body.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,40 @@ _SIZE_DIGITS = 15
 _SIZE, _BODY, _BODY_END, _TRAILERS = range(4)
 
 
-class Chunked:
-    """Takes the bytes of a chunked body apart, however they arrive."""
+class Sized:
+    """A body of a known number of bytes."""
 
-    __slots__ = ("_left", "_limits", "_line", "_state", "_trailer_room", "done")
+    __slots__ = ("remaining",)
+
+    def __init__(self, length: int) -> None:
+        self.remaining: float = length
+        """Bytes still to come."""
+
+    @property
+    def done(self) -> bool:
+        """The whole body has been read."""
+        return not self.remaining
+
+    def feed(self, data: bytes, at: int, body: list[bytes]) -> int:
+        """Appends to `body` what belongs to it of `data` from `at` on. Returns where in `data` it stops."""
+        end = min(len(data), at + int(self.remaining))
+        body.append(data[at:end])
+        self.remaining -= end - at
+        return end
+
+
+class Chunked:
+    """A chunked body, taken apart however it arrives."""
+
+    __slots__ = ("_left", "_limits", "_line", "_room", "_state", "_trailer_room", "done")
+
+    remaining = math.inf
+    """Bytes still to come: nobody knows."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._room = math.inf if limits.request_body_bytes is None else limits.request_body_bytes
+        """Body bytes that may still come."""
         self._state = _SIZE
         self._left = 0
         """Bytes of the current chunk that are still to come."""
@@ -47,11 +75,8 @@ class Chunked:
         self.done = False
         """The last chunk and the trailer section have been read."""
 
-    def feed(self, data: bytes, body: list[bytes]) -> int:
-        """Appends the body bytes of `data` to `body`. Returns how many bytes of `data` were used: all, unless
-        the body is `done`. Raises Refused.
-        """
-        at = 0
+    def feed(self, data: bytes, at: int, body: list[bytes]) -> int:
+        """As that of `Sized`. Raises Refused."""
         while at < len(data):
             if self._state == _BODY:
                 piece = data[at : at + self._left]
@@ -82,6 +107,9 @@ class Chunked:
         if match is None:
             raise Refused(refusal.BAD_CHUNK)
         self._left = int(match[1], 16)
+        self._room -= self._left
+        if self._room < 0:
+            raise Refused(refusal.BODY_TOO_LARGE)
         self._state = _BODY if self._left else _TRAILERS
 
     def _read_line(self, data: bytes, at: int) -> tuple[bytes | None, int]:

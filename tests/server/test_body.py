@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
-from gateway.server.chunked import Chunked
+from gateway.server.body import Chunked
 from gateway.server.limits import Limits
 from gateway.server.refusal import Refused
 
@@ -28,7 +28,7 @@ def decode(pieces: list[bytes], limits: Limits | None = None) -> tuple[bytes, bo
     """Body, whether it ended, and what is left of the last piece."""
     chunked, body, rest = Chunked(limits or Limits()), [], b""
     for index, piece in enumerate(pieces):
-        used = chunked.feed(piece, body)
+        used = chunked.feed(piece, 0, body)
         rest = piece[used:]
         if chunked.done:
             rest += b"".join(pieces[index + 1 :])
