@@ -84,7 +84,7 @@ class Edge:
             (name.lower(), b"%b: %b\r\n" % (name.lower(), value)) for name, value in config.encoded_headers
         ]
         self.server_line = b"".join(line for name, line in lines if name == b"server")
-        """Of uvicorn's `--server-header` and `--header`; empty when the response has to bring its own."""
+        """For responses without one: the settings' `serverName`, else what uvicorn is told; may be empty."""
         self.extra_lines = b"".join(line for name, line in lines if name not in {b"server", b"date"})
         self.sends_date = config.date_header
         self.date_line = b""
@@ -105,12 +105,13 @@ class Edge:
         assert isinstance(edge, Edge)
         return edge
 
-    @property
-    def limits(self) -> Limits:
-        """What a connection accepted now has to obey."""
+    def follow_settings(self) -> Limits:
+        """What a connection accepted now has to obey; from here on the settings' server name is ours."""
         ask = self.app_state.get(SETTINGS)
         if ask is not None and (settings := ask()) is not self._settings:
             self._settings, self._limits = settings, Limits.of(settings)
+            name = settings.spec.server_name.encode("latin-1")
+            self.server_line = b"server: %b\r\n" % name if name else b""
         return self._limits
 
     def now(self) -> float:

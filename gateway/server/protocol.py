@@ -83,7 +83,7 @@ class EdgeProtocol(asyncio.Protocol):
         self.client: tuple[str, int] | None = None
         self.scheme = "http"
         self.write_paused = False
-        self._limits: Limits = self.edge.limits
+        self._limits: Limits = self.edge.follow_settings()
         self._phase = HEAD
         self._head: Head | None = None
         """A head that has begun."""

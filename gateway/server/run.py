@@ -52,7 +52,7 @@ def run(
             banner(
                 gateway.control,
                 bound(sockets),
-                admin=admin_address(gateway),
+                admin=gateway.admin_address,
                 workers=workers,
                 notes=notes,
             ).rstrip("\n")
@@ -84,13 +84,6 @@ def _open(config: Config, host: str | None, port: int | None) -> tuple[list[sock
         except CannotListen as error:
             notes.append(str(error))
     return sockets, notes
-
-
-def admin_address(gateway: Gateway) -> str | None:
-    """Where the admin listener is; None when it is off."""
-    listener = gateway._admin  # noqa: SLF001 - until `Gateway` says it itself
-    address: str | None = listener.address if listener is not None else None
-    return address
 
 
 def configure_logging(level: str) -> None:

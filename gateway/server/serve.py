@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 from uvicorn.server import Server
 
-from gateway.server.edge import SETTINGS, Edge
+from gateway.server.edge import Edge
 from gateway.server.protocol import EdgeProtocol
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ class EdgeServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then accepts."""
         self._hurry = asyncio.Event()
-        self.lifespan.state[SETTINGS] = self._settings
         await super().startup(sockets)
         if self._announce is not None and not self.should_exit:
             self._announce(self.gateway)
