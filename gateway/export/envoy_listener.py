@@ -131,7 +131,6 @@ def _manager(
     name: str, routes: Mapping[str, Any], settings: GatewaySettingsSpec, trust: Mapping[str, Any]
 ) -> dict[str, Any]:
     limits, timeouts = settings.limits, settings.timeouts
-    decoded = settings.path_normalization == "DECODE_AND_MERGE_SLASHES"
     manager = typed(
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=name,
@@ -144,9 +143,7 @@ def _manager(
         forward_client_cert_details="SANITIZE",
         normalize_path=settings.path_normalization != "NONE",
         merge_slashes=settings.path_normalization in {"MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"},
-        path_with_escaped_slashes_action=_ESCAPED[
-            "UNESCAPE_AND_FORWARD" if decoded else settings.escaped_slashes
-        ],
+        path_with_escaped_slashes_action=_escaped_slashes(settings),
         common_http_protocol_options={
             "headers_with_underscores_action": _UNDERSCORES[settings.underscore_headers],
             "max_headers_count": limits.request_headers,
@@ -162,6 +159,14 @@ def _manager(
     if settings.access_log.encoding != "OFF":
         manager["access_log"] = [_access_log(settings)]
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+def _escaped_slashes(settings: GatewaySettingsSpec) -> str:
+    """DECODE_AND_MERGE_SLASHES unescapes by its name; only a redirect says more."""
+    asked = settings.escaped_slashes
+    if settings.path_normalization == "DECODE_AND_MERGE_SLASHES" and asked != "UNESCAPE_AND_REDIRECT":
+        return "UNESCAPE_AND_FORWARD"
+    return _ESCAPED[asked]
 
 
 def _filters(routes: Mapping[str, Any]) -> list[dict[str, Any]]:

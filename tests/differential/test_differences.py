@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support import envoy
+from support.backend import dead_port
 
 from differential.backend import ANSWERS
-from differential.differences import TABLE, compare, document
+from differential.differences import OPEN, TABLE, Difference, compare, document
 from differential.play import Ask, Outcome, theatre
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
 pytestmark = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))
@@ -19,7 +24,7 @@ CONFIGURATION = """
 apiVersion: gateway.asgi/v1
 kind: GatewaySettings
 metadata: {name: differences}
-spec: {admin: "off", accessLog: {encoding: "OFF"}}
+spec: {admin: "off", accessLog: {encoding: "OFF"}%(settings)s}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -28,7 +33,26 @@ spec:
   hosts: [a.test]
   ports: [{number: 80, name: http, protocol: HTTP}]
   resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %d}}]
+  endpoints: [{address: 127.0.0.1, ports: {http: %(a)d}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: dead}
+spec:
+  hosts: [dead.test]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 127.0.0.1, ports: {http: %(dead)d}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: prefix}
+spec:
+  hosts: [prefix.test]
+  http:
+  - match: [{uri: {prefix: ""}}]
+    rewrite: {uri: /x}
+    route: [{destination: {host: a.test}}]
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -38,30 +62,81 @@ spec:
   http:
   - match: [{uri: {prefix: /direct}}]
     directResponse: {status: 200, body: {string: hi}}
+  - match: [{uri: {prefix: /see-other}}]
+    directResponse: {status: 303}
+  - match: [{uri: {prefix: /port-80}}]
+    redirect: {port: 80}
+  - match: [{uri: {prefix: /status}}]
+    directResponse: {status: 200}
+    headers: {response: {set: {x-status: "%%RESPONSE_CODE%%"}}}
+  - match: [{uri: {prefix: /same}}]
+    rewrite: {uriRegexRewrite: {match: nowhere, rewrite: x}}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /unsafe}}]
+    rewrite: {uri: /<new>}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /cut}}]
+    rewrite: {uriRegexRewrite: {match: /cut, rewrite: cut}}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /authority}}]
+    rewrite: {authority: other.test}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /no-server}}]
+    headers: {response: {remove: [server]}}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /changed}}]
+    headers: {request: {set: {x-a: changed}}, response: {set: {x-told: "%%REQ(x-a)%%"}}}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /flags}}]
+    headers: {response: {set: {x-flags: "%%RESPONSE_FLAGS%%"}}}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /weights}}]
+    headers: {response: {set: {x-level: route}}}
+    route:
+    - {destination: {host: a.test}, weight: 1, headers: {response: {set: {x-level: destination}}}}
+    - {destination: {host: a.test}, weight: 0}
+  - match: [{uri: {exact: /not-modified}}]
+    directResponse: {status: 304}
+  - match: [{uri: {exact: /dead}}]
+    route: [{destination: {host: dead.test}}]
+  - match: [{uri: {prefix: /named}, queryParams: {q: {exact: "1"}}}]
+    directResponse: {status: 200}
+  - match: [{uri: {prefix: /without}, withoutHeaders: {x-none: {regex: ".*"}}}]
+    directResponse: {status: 200}
   - match: [{uri: {prefix: /moved}}]
     redirect: {uri: /here, redirectCode: 302}
   - route: [{destination: {host: a.test}}]
 """
 
 
-def play(asks: list[Ask], folder: Path) -> list[tuple[Ask, Outcome, Outcome]]:
+def play(
+    asks: list[Ask], folder: Path, settings: Mapping[str, str] | None = None
+) -> list[tuple[Ask, Outcome, Outcome]]:
     """What becomes of each request at the gateway and at Envoy."""
+    written = "".join(f", {name}: {value}" for name, value in (settings or {}).items())
 
     async def main() -> list[tuple[Ask, Outcome, Outcome]]:
-        async with theatre(folder, lambda ports: CONFIGURATION % ports["a"], ["a"]) as stage:
+        async with theatre(
+            folder, lambda ports: CONFIGURATION % {**ports, "dead": dead_port(), "settings": written}, ["a"]
+        ) as stage:
             return [(ask, *await stage.ask(ask)) for ask in asks]
 
     return asyncio.run(main())
 
 
 def test_every_difference_is_real_and_told_by_nothing_else(tmp_path: Path) -> None:
-    """An example compares equal with the whole table, and not without its own entry."""
-    played = play([difference.example for difference in TABLE], tmp_path)
+    """An example compares equal with all entries, and not without its own."""
+    table = (*TABLE, *OPEN)
+    groups: dict[tuple[tuple[str, str], ...], list[Difference]] = {}
+    for difference in table:
+        groups.setdefault(tuple(difference.settings.items()), []).append(difference)
 
-    for difference, (ask, ours, theirs) in zip(TABLE, played, strict=True):
-        others = [other for other in TABLE if other is not difference]
-        assert compare(ask, ours, theirs) == [], difference.when
-        assert compare(ask, ours, theirs, others) != [], f"no longer needed: {difference.when}"
+    for settings, group in groups.items():
+        played = play([difference.example for difference in group], tmp_path, dict(settings))
+        for difference, (ask, ours, theirs) in zip(group, played, strict=True):
+            others = [other for other in table if other is not difference]
+            assert compare(ask, ours, theirs) == [], difference.when
+            assert compare(ask, ours, theirs, others) != [], f"no longer needed: {difference.when}"
 
 
 def test_the_page_is_written_from_the_table() -> None:

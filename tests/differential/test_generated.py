@@ -1,0 +1,53 @@
+"""Any configuration, any request: the gateway does what Envoy does.
+
+`FUZZ=1000 pytest tests/differential/test_generated.py` tries as many configurations and shrinks what it finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from support import envoy
+from support.backend import dead_port
+
+from differential.differences import compare
+from differential.generate import BACKENDS, Scene, asks, scenes
+from differential.play import Ask, theatre
+
+pytestmark = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))
+
+FUZZ = int(os.environ.get("FUZZ", "0"))
+PHASES = tuple(Phase) if FUZZ else (Phase.explicit, Phase.generate)
+
+
+async def disagreements(scene: Scene, requests: list[Ask], folder: Path) -> list[str]:
+    """What differs, told with the request."""
+    found = []
+    dead = dead_port()
+    async with theatre(folder, lambda ports: scene.text(ports, dead), BACKENDS) as stage:
+        for ask in requests:
+            ours, theirs = await stage.ask(ask)
+            found += [f"{ask.data!r}\n  {line}" for line in compare(ask, ours, theirs)]
+    return found
+
+
+@settings(
+    max_examples=FUZZ or 30,
+    deadline=None,
+    phases=PHASES,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(scenes(), st.lists(asks(), min_size=8, max_size=16))
+def test_any_request_gets_the_same_from_both(scene: Scene, requests: list[Ask]) -> None:
+    """Status, headers, body, the chosen backend and the bytes it received."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(disagreements(scene, requests, Path(folder)))
+
+    assert not found, "\n".join([*found, scene.text(dict.fromkeys(BACKENDS, 1), 2)])
