@@ -254,6 +254,11 @@ def _asked_again(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outco
     return ours, theirs
 
 
+def _no_empty_allowance(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    kept = [pair for pair in theirs.headers if pair != ("access-control-allow-headers", "")]
+    return ours, replace(theirs, headers=tuple(kept))
+
+
 def _put(headers: Iterable[tuple[str, str]], name: str, value: str) -> tuple[tuple[str, str], ...]:
     return tuple((key, value if key == name else old) for key, old in headers)
 
@@ -648,6 +653,19 @@ TABLE: tuple[Difference, ...] = (
         example=Ask.of(target="/%2fevil.test"),
         settings={"escapedSlashes": "UNESCAPE_AND_REDIRECT", "pathNormalization": "BASE"},
         settle=_two_slashes,
+    ),
+    Difference(
+        when="a preflight that asks for no headers, where `allowHeaders` is `*`",
+        gateway="has no `access-control-allow-headers`",
+        envoy="has an empty one",
+        why="it says nothing",
+        example=Ask.of(
+            "OPTIONS",
+            "/cors",
+            headers=[("origin", "https://o.test"), ("access-control-request-method", "PUT")],
+        ),
+        concerns=sends("access-control-request-method"),
+        settle=_no_empty_allowance,
     ),
     Difference(
         when="a reused connection that the backend closes under an idempotent request without a body",

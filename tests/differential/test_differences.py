@@ -103,6 +103,9 @@ spec:
     directResponse: {status: 200}
   - match: [{uri: {prefix: /without}, withoutHeaders: {x-none: {regex: ".*"}}}]
     directResponse: {status: 200}
+  - match: [{uri: {prefix: /cors}}]
+    corsPolicy: {allowOrigins: [{exact: "https://o.test"}], allowHeaders: ["*"]}
+    route: [{destination: {host: a.test}}]
   - match: [{uri: {prefix: /moved}}]
     redirect: {uri: /here, redirectCode: 302}
   - route: [{destination: {host: a.test}}]
