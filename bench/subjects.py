@@ -46,8 +46,14 @@ class Running:
 
 
 def write(directory: Path, files: Mapping[str, str]) -> Path:
-    """Puts a configuration into a directory of its own, each file by an atomic replacement."""
+    """Puts a configuration into a directory of its own, each file by an atomic replacement.
+
+    What another configuration left there goes: it would be loaded, too.
+    """
     directory.mkdir(exist_ok=True)
+    for stale in directory.glob("*.yaml"):
+        if stale.name not in files:
+            stale.unlink()
     for name, text in files.items():
         fresh = directory / f".{name}.new"
         fresh.write_text(text)
@@ -110,6 +116,7 @@ class Uvicorn:
         command = [
             sys.executable, "-m", "uvicorn", "bench.hello:app", "--host", LOOPBACK, "--port", str(port),
             "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
+            "--timeout-keep-alive", "600",
         ]  # fmt: skip
         return _ready(Running(Child(self.name, command, directory), port))
 
