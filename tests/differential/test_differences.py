@@ -46,6 +46,16 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
+metadata: {name: order-z}
+spec: {hosts: [order.test], http: [{directResponse: {status: 200, body: {string: first in the file}}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: order-a}
+spec: {hosts: [order.test], http: [{directResponse: {status: 200, body: {string: first by name}}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
 metadata: {name: prefix}
 spec:
   hosts: [prefix.test]
@@ -105,6 +115,10 @@ spec:
     directResponse: {status: 200}
   - match: [{uri: {prefix: /cors}}]
     corsPolicy: {allowOrigins: [{exact: "https://o.test"}], allowHeaders: ["*"]}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /preflight}}]
+    corsPolicy: {allowOrigins: [{exact: "https://o.test"}]}
+    headers: {response: {set: {x-operated: "1"}}}
     route: [{destination: {host: a.test}}]
   - match: [{uri: {prefix: /moved}}]
     redirect: {uri: /here, redirectCode: 302}

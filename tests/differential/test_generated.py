@@ -40,6 +40,7 @@ async def disagreements(scene: Scene, requests: list[Ask], folder: Path) -> list
 @settings(
     max_examples=FUZZ or 30,
     deadline=None,
+    derandomize=not FUZZ,
     phases=PHASES,
     database=None,
     suppress_health_check=list(HealthCheck),
