@@ -55,8 +55,10 @@ def backends(directory: Path, *, file_size: int = 0) -> Iterator[Backends]:
     """Starts them on the load's core; `/download` is a file of `file_size` bytes without content."""
     files = directory / "files"
     files.mkdir(exist_ok=True)
-    with (files / "download").open("wb") as file:
+    with (files / "download").open("w+b", buffering=0) as file:
         file.truncate(file_size)
+        while file.read(1 << 20):  # into the page cache: whoever is measured first would pay for it
+            pass
     ports = {"v1": free_port(), "v2": free_port()}
     servers = "".join(
         _SERVER.format(host=LOOPBACK, port=port, version=name, body="x" * ANSWER, directory=directory)

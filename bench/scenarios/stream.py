@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.subjects import Running
 
 PIECE = 256 * 1024
+WARM_UP = 64 * MIB
 PATIENCE = 120.0
 """Seconds without a byte until a transfer counts as hung."""
 
@@ -37,7 +38,7 @@ def run(lab: Lab) -> Result:
     ):
         for direction, transfer in (("down", download), ("up", upload)):
             for subject in running.values():
-                transfer(subject.port, MIB)
+                transfer(subject.port, WARM_UP)
             measured = {
                 name: _measure(lab, name, subject, transfer, size) for name, subject in running.items()
             }
