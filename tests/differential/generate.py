@@ -1,4 +1,4 @@
-"""Configurations and requests, biased to the edges where one is told from the next.
+"""Configurations, biased to the edges where one is told from the next.
 
 Only what is determined: one endpoint a cluster, weights of everything or nothing, faults that always happen.
 """
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
-
-from differential.play import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +33,6 @@ REGEXES = (
 TEXTS = ("1", "11", "a,b", "", "A", "a b")
 HEADERS = ("x-a", "x-b", "user-agent", "accept")
 HOSTS = ("a.test", "b.test", "*.w.test", "*.x.w.test", "short", "full.default.svc.cluster.local", "192.0.2.9")
-ANSWERS = ("plain", "chunked", "missing", "no-content", "cookies", "broken", "cors", "hops", "gone")
 
 
 def document(kind: str, name: str, spec: Mapping[str, Any], version: str = NETWORKING) -> dict[str, Any]:
@@ -372,92 +369,3 @@ def scenes(draw: st.DrawFn) -> Scene:
         servers = draw(st.lists(st.sampled_from(SERVER_HOSTS), min_size=1, max_size=2))
         found.append(gateway(*((hosts, redirects) for hosts in servers)))
     return Scene(settings, [*found, DELEGATE])
-
-
-# -- requests ---------------------------------------------------------------------------------------
-
-PIECES = (
-    "a",
-    "b",
-    "A",
-    ".",
-    "..",
-    "%2e",
-    "%2E%2e",
-    "%2f",
-    "%5C",
-    "",
-    "a;x",
-    "%41",
-    "%7e",
-    "a%20b",
-    "%C3%a9",
-    "\\",
-    "c",
-)
-
-
-@st.composite
-def near(draw: st.DrawFn, text: str) -> str:
-    """A text, or one that is only just another."""
-    change = draw(st.integers(0, 7))
-    if change == 1:
-        return text + "x"
-    if change == 2:
-        return text[:-1] or "/"
-    if change == 3:
-        return text.swapcase()
-    if change == 4:
-        return text + "/"
-    if change == 5:
-        return text + "/b/c"
-    return text
-
-
-@st.composite
-def targets(draw: st.DrawFn) -> str:
-    """A path, most often one that some rule may be about, and a query."""
-    if draw(st.integers(0, 2)):
-        path = draw(near(draw(st.sampled_from(PATHS))))
-    else:
-        path = "/" + "/".join(draw(st.lists(st.sampled_from(PIECES), max_size=4)))
-    query = draw(
-        st.sampled_from(
-            ("", "", "q=1", "q=11&q=2", "q=", "q", "Q=1", "q=%31", "%71=1", "q=a+b", "a%20b=1", "r&q=1")
-        )
-    )
-    answer = draw(st.sampled_from(("", "", "", *ANSWERS)))
-    parts = [part for part in (query, f"answer={answer}" if answer else "") if part]
-    return path + ("?" + "&".join(parts) if parts else "")
-
-
-@st.composite
-def asks(draw: st.DrawFn) -> Ask:
-    """A request that a client could send."""
-    host = draw(
-        st.sampled_from(
-            ("a.test", "a.test", "a.test", "A.Test", "a.test:80", "a.test:8080", "b.test", "x.w.test", "w.test",
-             "y.x.w.test", "short", "short.default", "short.default.svc.cluster.local", "full", "192.0.2.9", "c.test")
-        )
-    )  # fmt: skip
-    headers = draw(
-        st.lists(
-            st.tuples(
-                st.sampled_from(("x-a", "X-A", "x-b", "user-agent", "accept", "x-twice", "x_under", "x-envoy-original-path")),
-                st.sampled_from((*TEXTS, "é")),
-            ),
-            max_size=4,
-        )
-    )  # fmt: skip
-    # Envoy keeps one line of the headers it knows; ours are told apart by name only.
-    headers = [pair for index, pair in enumerate(headers) if pair[0] not in {other[0] for other in headers[:index]}
-               or pair[0].lower().startswith("x-")]  # fmt: skip
-    method = draw(st.sampled_from(("GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")))
-    if draw(st.integers(0, 3)) == 0:
-        headers.append(
-            ("Origin", draw(st.sampled_from(("https://o.test", "http://o.test", "null", "https://p.test"))))
-        )
-        if method == "OPTIONS":
-            headers.append(("Access-Control-Request-Method", "PUT"))
-    body = draw(st.sampled_from((b"", b"", b"body"))) if method in {"POST", "PUT", "DELETE", "GET"} else b""
-    return Ask.of(method, draw(targets()), host, headers, body)

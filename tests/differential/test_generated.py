@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from support import envoy
 from support.backend import dead_port
 
-from differential.differences import compare
-from differential.generate import BACKENDS, Scene, asks, scenes
+from differential.difference import compare
+from differential.gaps import KNOWN
+from differential.generate import BACKENDS, Scene, scenes
 from differential.play import Ask, theatre
+from differential.requests import asks
 
 pytestmark = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))
 
@@ -33,7 +35,7 @@ async def disagreements(scene: Scene, requests: list[Ask], folder: Path) -> list
     async with theatre(folder, lambda ports: scene.text(ports, dead), BACKENDS) as stage:
         for ask in requests:
             ours, theirs = await stage.ask(ask)
-            found += [f"{ask.data!r}\n  {line}" for line in compare(ask, ours, theirs)]
+            found += [f"{ask.data!r}\n  {line}" for line in compare(ask, ours, theirs, KNOWN)]
     return found
 
 
