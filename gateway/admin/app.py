@@ -18,9 +18,9 @@ from gateway.admin.clusters import clusters_json, clusters_text
 from gateway.admin.dump import documents_json, plain, reload_json, sources_json, status_json
 from gateway.admin.metrics import CONTENT_TYPE, ControlMetrics
 from gateway.admin.pages import index
-from gateway.admin.routes import listeners_json
 from gateway.control.pauses import considerate
 from gateway.control.result import Outcome, State
+from gateway.routing.describe import describe_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ class _Pages:
                 **status,
                 "sources": sources_json(loaded),
                 "documents": documents_json(loaded),
-                "listeners": listeners_json(snapshot),
+                "listeners": describe_snapshot(snapshot, conditions=False)["listeners"],
                 "clusters": clusters_json(snapshot.clusters),
             }
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from gateway.exchange.facts import ExchangeFacts
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -64,6 +66,21 @@ def reply_headers(reply: Reply, request_id: str, server: bytes) -> Headers:
         headers.append((b"server", server))
     if reply.close:
         headers.append((b"connection", b"close"))
+    return headers
+
+
+def operated(exchange: Exchange, headers: Headers) -> Headers:
+    """Response headers after the route's operations and CORS, for relayed answers and for our own alike."""
+    exchange.response_headers = headers
+    route = exchange.route
+    if route is None:
+        return headers
+    chosen = exchange.destination
+    operations = route.response_ops if chosen is None else chosen.response_ops
+    if operations is not None:
+        headers = operations.apply(headers, ExchangeFacts(exchange))
+    if route.cors is not None:
+        headers = route.cors(exchange.request, headers)
     return headers
 
 

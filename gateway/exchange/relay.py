@@ -12,8 +12,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from gateway.exchange.downstream import operated
 from gateway.exchange.exchange import ClientGone
-from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.head import for_stock_server, response_headers
 from gateway.exchange.hygiene import CHUNKED
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
@@ -77,15 +77,10 @@ async def response(
     if exchange.gone:
         raise ClientGone
     headers = response_headers(head.headers, head.status, exchange.service_time, server)
-    destination, route = exchange.destination, exchange.route
     if exchange.set_cookie is not None:
         headers.append((b"set-cookie", exchange.set_cookie))
     exchange.status = head.status
-    exchange.response_headers = headers
-    if destination is not None and destination.response_ops is not None:
-        headers = destination.response_ops.apply(headers, ExchangeFacts(exchange))
-    if route is not None and route.cors is not None:
-        headers = route.cors(exchange.request, headers)
+    headers = operated(exchange, headers)
     if exchange.stock:
         headers = for_stock_server(headers, head.status)
     exchange.committed = True

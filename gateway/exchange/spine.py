@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gateway.exchange import relay
-from gateway.exchange.downstream import Aborted, place, reply_headers, send_reply, watch
+from gateway.exchange.downstream import Aborted, operated, place, reply_headers, send_reply, watch
 from gateway.exchange.exchange import ClientGone, Exchange, TimedOut
 from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.head import request_head
@@ -252,15 +252,8 @@ class Spine:
 
     async def _reply(self, exchange: Exchange, send: Send, reply: Reply, policy: Policy) -> None:
         headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
-        exchange.status, exchange.response_headers = reply.status, headers
-        route = exchange.route
-        if route is not None:
-            chosen = exchange.destination
-            operations = route.response_ops if chosen is None else chosen.response_ops
-            if operations is not None:
-                headers = operations.apply(headers, ExchangeFacts(exchange))
-            if route.cors is not None:
-                headers = route.cors(exchange.request, headers)
+        exchange.status = reply.status
+        headers = operated(exchange, headers)
         await send_reply(exchange, send, reply, headers)
 
     async def _refuse(

@@ -1,6 +1,7 @@
 """Routing as plain data, for dumps and for `explain`: what there is, and why a request goes where it goes.
 
 Lifetime: config; plain functions. Strings, numbers, lists and dicts only, so everything is JSON.
+With `conditions=False` no value that a rule compares with is told: it may be a secret.
 """
 
 from __future__ import annotations
@@ -15,42 +16,47 @@ if TYPE_CHECKING:
     from gateway.routing.snapshot import Snapshot
 
 
-def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+def describe_snapshot(snapshot: Snapshot, *, conditions: bool = True) -> dict[str, Any]:
     """Every listener with its virtual hosts and routes."""
     listeners = [snapshot.default, *(snapshot.listeners[port] for port in sorted(snapshot.listeners))]
     return {
         "generation": snapshot.generation,
-        "listeners": [describe_listener(listener) for listener in listeners],
+        "listeners": [describe_listener(listener, conditions=conditions) for listener in listeners],
     }
 
 
-def describe_listener(listener: Listener) -> dict[str, Any]:
+def describe_listener(listener: Listener, *, conditions: bool = True) -> dict[str, Any]:
     """A listener and its virtual hosts."""
     return {
         "name": listener.name,
         "port": listener.port,
         "https_redirect": listener.https_redirect is not None,
-        "virtual_hosts": [describe_virtual_host(host) for host in listener.virtual_hosts],
+        "virtual_hosts": [
+            describe_virtual_host(host, conditions=conditions) for host in listener.virtual_hosts
+        ],
     }
 
 
-def describe_virtual_host(host: VirtualHost) -> dict[str, Any]:
+def describe_virtual_host(host: VirtualHost, *, conditions: bool = True) -> dict[str, Any]:
     """A virtual host and its routes, in the order they are tried."""
     return {
         "name": host.name,
         "domains": list(host.domains),
-        "routes": [describe_route(route) for route in host.routes],
+        "routes": [describe_route(route, conditions=conditions) for route in host.routes],
     }
 
 
-def describe_route(route: Route) -> dict[str, Any]:
+def describe_route(route: Route, *, conditions: bool = True) -> dict[str, Any]:
     """A route: where it is written, what it demands, what becomes of a request; no absent features."""
     described: dict[str, Any] = {
         "name": route.name,
         "virtual_service": route.virtual_service,
         "source": str(route.source),
-        "match": [str(condition) for condition in route.conditions],
     }
+    if conditions:
+        described["match"] = [str(condition) for condition in route.conditions]
+    else:
+        described["conditions"] = len(route.conditions)
     if route.answer is not None:
         described["answers"] = True
     else:
