@@ -5,10 +5,13 @@ Lifetime: request.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.http.headers import Headers
+    from gateway.http.peer import Peer
 
 
 class Request:
@@ -16,16 +19,19 @@ class Request:
 
     __slots__ = (
         "authority",
+        "claims",
         "client_ip",
         "header_map",
         "headers",
         "host",
         "method",
         "path",
+        "peer",
         "peer_ip",
         "port",
         "query",
         "repeated",
+        "request_principal",
         "scheme",
     )
 
@@ -65,6 +71,12 @@ class Request:
         """Address of the direct peer (`source.ip`)."""
         self.client_ip = client_ip
         """Trusted client address (`remote.ip`)."""
+        self.peer: Peer | None = None
+        """The TLS side of the direct peer (`source.principal`...); None on a connection without TLS."""
+        self.claims: Mapping[str, Any] | None = None
+        """The payload of the token that was verified (`request.auth.claims`); None: there was none."""
+        self.request_principal = ""
+        """`issuer/subject` of that token (`request.auth.principal`)."""
 
     def header(self, name: bytes) -> bytes | None:
         """One value of header `name` (lower-case): the last line's when it is repeated, None when absent."""
