@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, Strict
 
 from gateway.config.fields import (
+    Bool,
     Checked,
     Duration,
     FrozenMap,
@@ -19,7 +20,9 @@ from gateway.config.fields import (
     Model,
     Namespace,
     NonEmpty,
+    Percent,
     Problem,
+    Uint32,
     rejection,
 )
 from gateway.config.names import check_hostname, is_cidr, is_ip
@@ -122,6 +125,17 @@ class Dns(Model):
     """Addresses; default: the system's."""
 
 
+class DefaultRetryBudget(Model):
+    """Retries in flight of a cluster whose DestinationRule sets neither `retryBudget` nor `maxRetries`."""
+
+    enabled: Bool = True
+    """`false`: such clusters have no limit, as in Istio."""
+    percent: Percent = Percent(value=20.0)
+    """Share of the requests in flight."""
+    min_retry_concurrency: Uint32 = 3
+    """Retries always allowed."""
+
+
 class GatewaySettingsSpec(Checked):
     """The process: addresses, trust, limits, deadlines."""
 
@@ -153,6 +167,7 @@ class GatewaySettingsSpec(Checked):
     timeouts: Timeouts = Timeouts()
     access_log: AccessLog = AccessLog()
     dns: Dns = Dns()
+    retry_budget: DefaultRetryBudget = DefaultRetryBudget()
 
     def _rules(self) -> Iterator[Problem]:
         if self.trusted_proxies and self.num_trusted_proxies is not None:

@@ -70,6 +70,14 @@ class Keepalive:
     interval: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RetryShare:
+    """How many retries may be in flight: a share of the requests in flight, but always a few."""
+
+    percent: float = 20.0
+    least: int = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
     """One service port, or one subset of it, after every DestinationRule has spoken."""
@@ -92,6 +100,14 @@ class ClusterConfig:
 
     max_connections: int = UNLIMITED
     """Further requests wait as pending."""
+    max_pending_requests: int = UNLIMITED
+    """Requests that wait for a connection; further ones are answered with 503 UO."""
+    max_requests: int = UNLIMITED
+    """Requests in flight; further ones are answered with 503 UO."""
+    max_retries: int = UNLIMITED
+    """Retries in flight; further ones are not made. Only without `retry_budget`."""
+    retry_budget: RetryShare | None = None
+    """Takes the place of `max_retries`; None: no budget."""
     connect_timeout: float = 10.0
     idle_timeout: float | None = 3600.0
     """Seconds an idle connection is kept; None: for ever."""

@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.upstream.cluster_config import UNLIMITED, ClusterConfig, EndpointConfig, Keepalive, Policy
+from gateway.upstream.cluster_config import (
+    UNLIMITED,
+    ClusterConfig,
+    EndpointConfig,
+    Keepalive,
+    Policy,
+    RetryShare,
+)
 from gateway.upstream.names import cluster_name, covers, fqdn
 from gateway.upstream.rules import Rules, blocks
 from gateway.upstream.services import ServicePorts, services
@@ -17,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.config import Config
-    from gateway.config.connection_pool import ConnectionPoolSettings, TcpKeepalive
+    from gateway.config.connection_pool import ConnectionPoolSettings, RetryBudget, TcpKeepalive
     from gateway.config.destination_rule import Subset
     from gateway.config.load_balancer import LoadBalancerSettings
+    from gateway.config.settings import DefaultRetryBudget
     from gateway.upstream.rules import Rule
 
 
@@ -76,13 +84,18 @@ def plan(config: Config) -> Plan:
         subsets: list[Subset | None] = [None, *(rule.subsets.values() if rule is not None else ())]
         for port in service.ports:
             for subset in subsets:
-                cluster = _cluster(service, port, rule, subset, shared)
+                cluster = _cluster(service, port, rule, subset, shared, settings.retry_budget)
                 clusters[cluster.name] = cluster
     return Plan(clusters, known, settings.cluster_domain, settings.dns.refresh_rate, settings.dns.nameservers)
 
 
 def _cluster(
-    service: ServicePorts, port: int, rule: Rule | None, subset: Subset | None, shared: Mapping[str, Any]
+    service: ServicePorts,
+    port: int,
+    rule: Rule | None,
+    subset: Subset | None,
+    shared: Mapping[str, Any],
+    default: DefaultRetryBudget,
 ) -> ClusterConfig:
     policy = blocks(rule, subset, port)
     endpoints = service.ports[port]
@@ -99,6 +112,7 @@ def _cluster(
         resolution=service.resolution,
         outlier=policy.outlier_detection,
         tls=policy.tls,
+        retry_budget=_budget(policy.retry_budget, policy.connection_pool, default),
         **shared,
         **_balancing(policy.load_balancer),
         **_limits(policy.connection_pool),
@@ -147,9 +161,27 @@ def _limits(settings: ConnectionPoolSettings | None) -> dict[str, Any]:
             found["idle_timeout"] = tcp.idle_timeout or None
     if http is not None:
         found["max_requests_per_connection"] = http.max_requests_per_connection or 0
+        found["max_pending_requests"] = http.http1_max_pending_requests or UNLIMITED
+        found["max_requests"] = http.http2_max_requests or UNLIMITED
+        found["max_retries"] = http.max_retries or UNLIMITED
         if http.idle_timeout is not None:
             found["idle_timeout"] = http.idle_timeout
     return found
+
+
+def _budget(
+    own: RetryBudget | None, pool: ConnectionPoolSettings | None, default: DefaultRetryBudget
+) -> RetryShare | None:
+    """The rule's own budget; without one the default, unless `maxRetries` says how many there may be."""
+    if own is not None:
+        return RetryShare(
+            20.0 if own.percent is None else own.percent.value,
+            3 if own.min_retry_concurrency is None else own.min_retry_concurrency,
+        )
+    limited = pool is not None and pool.http is not None and pool.http.max_retries
+    if limited or not default.enabled:
+        return None
+    return RetryShare(default.percent.value, default.min_retry_concurrency)
 
 
 def _keepalive(settings: TcpKeepalive | None) -> Keepalive | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.config import Config, DestinationRule
-    from gateway.config.connection_pool import ConnectionPoolSettings
+    from gateway.config.connection_pool import ConnectionPoolSettings, RetryBudget
     from gateway.config.destination_rule import PortTrafficPolicy, Subset, TrafficPolicy
     from gateway.config.load_balancer import LoadBalancerSettings
     from gateway.config.outlier import OutlierDetection
@@ -100,13 +100,14 @@ class Blocks:
     connection_pool: ConnectionPoolSettings | None = None
     outlier_detection: OutlierDetection | None = None
     tls: ClientTLSSettings | None = None
+    retry_budget: RetryBudget | None = None
 
 
 NOTHING = Blocks()
 
 
 def blocks(rule: Rule | None, subset: Subset | None, port: int) -> Blocks:
-    """Subset's port > subset > rule's port > rule. A subset replaces whole blocks, a port all four."""
+    """Subset's port > subset > rule's port > rule. A subset replaces whole blocks, a port its four."""
     if rule is None:
         return NOTHING
     found = _over(NOTHING, rule.policy, port)
@@ -116,16 +117,19 @@ def blocks(rule: Rule | None, subset: Subset | None, port: int) -> Blocks:
 def _over(under: Blocks, policy: TrafficPolicy | None, port: int) -> Blocks:
     if policy is None:
         return under
+    budget = policy.retry_budget or under.retry_budget
     for item in policy.port_level_settings:
         if item.port.number == port:
-            return _of(item)
+            return _of(item, budget)
     return Blocks(
         policy.load_balancer or under.load_balancer,
         policy.connection_pool or under.connection_pool,
         policy.outlier_detection or under.outlier_detection,
         policy.tls or under.tls,
+        budget,
     )
 
 
-def _of(port: PortTrafficPolicy) -> Blocks:
-    return Blocks(port.load_balancer, port.connection_pool, port.outlier_detection, port.tls)
+def _of(port: PortTrafficPolicy, budget: RetryBudget | None) -> Blocks:
+    """A port has no retry budget of its own."""
+    return Blocks(port.load_balancer, port.connection_pool, port.outlier_detection, port.tls, budget)

@@ -8,7 +8,7 @@ from test_rules import rule
 from test_services import STATIC, entry, settings
 
 from gateway.upstream import Plan, Policy, plan
-from gateway.upstream.cluster_config import UNLIMITED, ClusterConfig, EndpointConfig, Keepalive
+from gateway.upstream.cluster_config import UNLIMITED, ClusterConfig, EndpointConfig, Keepalive, RetryShare
 
 REVIEWS = entry(
     "reviews",
@@ -44,7 +44,59 @@ def test_a_host_without_rule_has_istios_defaults() -> None:
         max_connections=UNLIMITED,
         connect_timeout=10.0,
         idle_timeout=3600.0,
+        retry_budget=RetryShare(percent=20.0, least=3),
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "default", "budget", "retries"),
+    [
+        ("", "", RetryShare(20.0, 3), UNLIMITED),
+        ("", "retryBudget: {percent: {value: 50}, minRetryConcurrency: 1}", RetryShare(50.0, 1), UNLIMITED),
+        ("", "retryBudget: {enabled: false}", None, UNLIMITED),
+        ("connectionPool: {http: {maxRetries: 7}}", "", None, 7),
+        ("retryBudget: {}", "retryBudget: {enabled: false}", RetryShare(20.0, 3), UNLIMITED),
+        ("retryBudget: {percent: {value: 0.5}}", "", RetryShare(0.5, 3), UNLIMITED),
+        (
+            "connectionPool: {http: {maxRetries: 7}}, retryBudget: {minRetryConcurrency: 0}",
+            "",
+            RetryShare(20.0, 0),
+            7,
+        ),
+        (
+            "retryBudget: {minRetryConcurrency: 9}, portLevelSettings: [{port: {number: 9080}, "
+            + "connectionPool: {http: {maxRetries: 2}}}]",
+            "",
+            RetryShare(20.0, 9),
+            2,
+        ),
+    ],
+)
+def test_retries_are_limited_by_the_rules_budget_else_its_maximum_else_the_default(
+    policy: str, default: str, budget: RetryShare | None, retries: int
+) -> None:
+    text = REVIEWS
+    if policy:
+        text += rule("a", "reviews", spec=f"trafficPolicy: {{{policy}}}")
+    if default:
+        text += settings(default)
+    found = only(text)
+    assert (found.retry_budget, found.max_retries) == (budget, retries)
+
+
+def test_the_limits_of_a_connection_pool_reach_the_cluster() -> None:
+    """0 is unset."""
+    http = "http1MaxPendingRequests: 4, http2MaxRequests: 5, maxRetries: 6"
+    found = only(
+        REVIEWS + rule("a", "reviews", spec=f"trafficPolicy: {{connectionPool: {{http: {{{http}}}}}}}")
+    )
+    assert (found.max_pending_requests, found.max_requests, found.max_retries) == (4, 5, 6)
+    http = "http1MaxPendingRequests: 0, http2MaxRequests: 0, maxRetries: 0"
+    found = only(
+        REVIEWS + rule("a", "reviews", spec=f"trafficPolicy: {{connectionPool: {{http: {{{http}}}}}}}")
+    )
+    assert (found.max_pending_requests, found.max_requests, found.max_retries) == (UNLIMITED,) * 3
+    assert found.retry_budget is not None
 
 
 def test_every_port_and_every_subset_of_it_is_a_cluster() -> None:
