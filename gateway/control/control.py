@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from gateway.control.build import Built, Refused, build
 from gateway.control.content import Content, look, spread
+from gateway.control.history import History
 from gateway.control.pauses import considerate, uncollected
 from gateway.control.restart import Opened
 from gateway.control.result import Outcome, ReloadCounts, ReloadResult, State
@@ -66,6 +67,8 @@ class Control:
         self.last = ReloadResult(outcome=Outcome.REFUSED, generation=0)
         """The last attempt, the first load included."""
         self.counts = ReloadCounts()
+        self.history = History()
+        """The last attempts, and the files of the last generations."""
         self._clock, self._wall = clock, wall
         self._own_process = own_process
         """The interpreter serves nothing else: its garbage collector may be tuned."""
@@ -236,6 +239,7 @@ class Control:
         )
         self.last = result
         self.counts.record(result)
+        self.history.record(result, self.loaded if outcome is Outcome.APPLIED else None)
         return result
 
     def _say_applied(self, built: Built) -> None:
