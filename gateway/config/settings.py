@@ -17,6 +17,7 @@ from gateway.config.fields import (
     HostName,
     Labels,
     Many,
+    Map,
     Model,
     Namespace,
     NonEmpty,
@@ -25,6 +26,7 @@ from gateway.config.fields import (
     Uint32,
     rejection,
 )
+from gateway.config.health_checks import HealthCheck  # noqa: TC001 - pydantic reads the annotations
 from gateway.config.names import check_hostname, is_cidr, is_ip
 from gateway.config.resource import Metadata, Resource, register
 
@@ -69,6 +71,13 @@ def _network(value: str) -> str:
 def _server_name(value: str) -> str:
     if not value.isascii() or not value.isprintable():
         raise rejection(Problem("GW039", "a header value has printable ASCII characters only"))
+    return value
+
+
+def _locality(value: str) -> str:
+    parts = value.split("/")
+    if value and (len(parts) > 3 or not all(parts) or "*" in value):
+        raise rejection(Problem("GW035", "a locality is region, region/zone or region/zone/subzone"))
     return value
 
 
@@ -134,6 +143,9 @@ class DefaultRetryBudget(Model):
     """Share of the requests in flight."""
     min_retry_concurrency: Uint32 = 3
     """Retries always allowed."""
+    burst: Uint32 = 25
+    """Retries beyond the share that requests without any save up at most, so that an endpoint that dies
+    under many requests at once costs none of them an error; 0: none."""
 
 
 class GatewaySettingsSpec(Checked):
@@ -168,6 +180,10 @@ class GatewaySettingsSpec(Checked):
     access_log: AccessLog = AccessLog()
     dns: Dns = Dns()
     retry_budget: DefaultRetryBudget = DefaultRetryBudget()
+    locality: Annotated[str, Strict(), AfterValidator(_locality)] = ""
+    """Where this gateway stands: `region/zone/subzone`. Default: what the topology labels in `labels` say."""
+    health_checks: Map[HostName, HealthCheck] = FrozenMap()
+    """Host -> how its endpoints are asked whether they are well; hosts that are not listed are not asked."""
 
     def _rules(self) -> Iterator[Problem]:
         if self.trusted_proxies and self.num_trusted_proxies is not None:

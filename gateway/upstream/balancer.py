@@ -5,11 +5,13 @@ Lifetime: process; one object per set of endpoints, made anew when the set chang
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from heapq import heapify, heapreplace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from gateway.upstream.cluster_config import Policy
-from gateway.upstream.consistent_hash import Maglev, Ring
+from gateway.upstream.consistent_hash import Maglev, Ring, hash64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +25,10 @@ class Balancer:
 
     hashes = False
     """Whether a key decides."""
+    tables: tuple[Ring | Maglev, ...] = ()
+    """What hashing looks keys up in, for the balancer that comes after this one."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], weights: Sequence[int], rng: Random) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], weights: Sequence[float], rng: Random) -> None:
         self.endpoints = tuple(endpoints)
         self.weights = tuple(weights)
         self.rng = rng
@@ -63,7 +67,7 @@ class LeastRequest(Balancer):
 class RoundRobin(Balancer):
     """Each in turn, from a random start, so that many gateways do not march in step."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], weights: Sequence[int], rng: Random) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], weights: Sequence[float], rng: Random) -> None:
         super().__init__(endpoints, weights, rng)
         self._next = int(rng.random() * self._last)
 
@@ -79,7 +83,7 @@ class RoundRobin(Balancer):
 class WeightedRoundRobin(Balancer):
     """Earliest deadline first: smooth for any weights, as Envoy's scheduler."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], weights: Sequence[int], rng: Random) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], weights: Sequence[float], rng: Random) -> None:
         super().__init__(endpoints, weights, rng)
         # A random phase each is the random start; index breaks ties, so endpoints are never compared.
         self._due = [(rng.random() / weight, index) for index, weight in enumerate(self.weights)]
@@ -108,16 +112,70 @@ class HashBalancer(Balancer):
     hashes = True
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], weights: Sequence[int], rng: Random, table: Ring | Maglev
+        self, endpoints: Sequence[Endpoint], weights: Sequence[float], rng: Random, table: Ring | Maglev
     ) -> None:
         super().__init__(endpoints, weights, rng)
         self.table = table
+        self.tables = (table,)
 
     def pick(self, key: bytes | None) -> Endpoint | None:
         """The endpoint of the key."""
         if key is None or not self._last:
             return super().pick(None)
         return self.endpoints[self.table.index(key)]
+
+
+DETOURS = 64
+"""Places a key is sent to in turn until one is usable: with half of them usable, all but 1 in 2^64 keys."""
+
+
+class Detour(Balancer):
+    """A hashing balancer of which some endpoints are not usable: only their keys go elsewhere.
+
+    Envoy makes a new table of the usable ones; this moves fewer keys and takes no time. An endpoint that
+    comes back gets exactly its own keys back.
+    """
+
+    hashes = True
+
+    def __init__(self, whole: HashBalancer, usable: Sequence[tuple[Endpoint, int]]) -> None:
+        super().__init__([item for item, _ in usable], [weight for _, weight in usable], whole.rng)
+        self.tables = whole.tables
+        self._whole = whole
+        self._usable = frozenset(self.endpoints)
+
+    def pick(self, key: bytes | None) -> Endpoint | None:
+        """The endpoint of the key, or of the first key made from it that has a usable one."""
+        if key is None or not self._last:
+            return super().pick(None)
+        for _ in range(DETOURS):
+            endpoint = self._whole.pick(key)
+            if endpoint in self._usable:
+                return endpoint
+            key += b"\0"
+        return self.endpoints[hash64(key) % self._last]
+
+
+class Split(Balancer):
+    """Several balancers with a share of the requests each: tiers of priority, localities with weights."""
+
+    def __init__(self, parts: Sequence[tuple[Balancer, float]], rng: Random) -> None:
+        endpoints = [endpoint for part, _ in parts for endpoint in part.endpoints]
+        super().__init__(endpoints, [weight for part, _ in parts for weight in part.weights], rng)
+        self.hashes = parts[0][0].hashes
+        self.shares = tuple(share for _, share in parts)
+        self._parts = tuple(part for part, _ in parts)
+        self._total = float(sum(self.shares))
+        self._bounds = list(accumulate(self.shares))[:-1]
+
+    def pick(self, key: bytes | None) -> Endpoint | None:
+        """An endpoint of the part that the dice, or the key, fall on."""
+        if key is not None and self.hashes:
+            # Hashed differently than inside the part, or each part would see a slice of the hashes only.
+            draw = (hash64(b"part\0" + key) >> 11) / 2**53
+        else:
+            draw = self.rng.random()
+        return self._parts[bisect_right(self._bounds, draw * self._total)].pick(key)
 
 
 _EQUAL: dict[Policy, type[Balancer]] = {
@@ -136,21 +194,20 @@ _TABLES: dict[Policy, type[Ring | Maglev]] = {Policy.RING_HASH: Ring, Policy.MAG
 def balance(
     policy: Policy,
     table_size: int,
-    members: Sequence[tuple[Endpoint, int]],
+    members: Sequence[tuple[Endpoint, float]],
     rng: Random,
     old: Balancer | None,
 ) -> Balancer:
     """The balancer of these endpoints and weights. A hash table is taken from `old` when it is the same."""
     endpoints = [endpoint for endpoint, _ in members]
-    weights = [max(1, weight) for _, weight in members]
+    weights = [weight or 1 for _, weight in members]
     table = _TABLES.get(policy)
     if table is not None:
-        identities = tuple(
-            (endpoint.address, weight) for endpoint, weight in zip(endpoints, weights, strict=True)
-        )
-        before = old.table if isinstance(old, HashBalancer) else None
-        if not (type(before) is table and before.made_of(identities, table_size)):
-            before = table(identities, table_size)
-        return HashBalancer(endpoints, weights, rng, before)
+        identities = tuple((endpoint.address, int(weight) or 1) for endpoint, weight in members)
+        known = old.tables if old is not None else ()
+        for before in known:
+            if type(before) is table and before.made_of(identities, table_size):
+                return HashBalancer(endpoints, weights, rng, before)
+        return HashBalancer(endpoints, weights, rng, table(identities, table_size))
     kinds = _EQUAL if len(set(weights)) < 2 else _WEIGHTED
     return kinds[policy](endpoints, weights, rng)

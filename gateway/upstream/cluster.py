@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.upstream.selection import Member, select, warming
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.connection import Connection
     from gateway.upstream.endpoint import Endpoint
+    from gateway.upstream.outlier import Detector
     from gateway.upstream.pool import Pool
 
 RESELECTIONS = 5
@@ -24,14 +27,25 @@ RESELECTIONS = 5
 class Cluster:
     """Where a route's requests go: picks an endpoint, and a connection to it."""
 
-    __slots__ = ("balancer", "config", "endpoints", "name", "pool")
+    __slots__ = ("balancer", "config", "endpoints", "members", "name", "outlier", "pool", "warming")
 
-    def __init__(self, config: ClusterConfig, pool: Pool, balancer: Balancer) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        pool: Pool,
+        balancer: Balancer,
+        members: Sequence[Member] | None = None,
+        outlier: Detector | None = None,
+    ) -> None:
         self.name = config.name
         self.config = config
         self.pool = pool
-        self.endpoints: Sequence[Endpoint] = balancer.endpoints
-        self.balancer = balancer
+        self.outlier = outlier
+        """Ejects who keeps failing; None unless `outlierDetection` is set."""
+        self.endpoints: Sequence[Endpoint]
+        """All there are, also those that are not well."""
+        self.balancer: Balancer
+        self.adopt(balancer, members)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} endpoints {len(self.endpoints)}, connections {self.pool.connections}>"
@@ -39,11 +53,12 @@ class Cluster:
     @property
     def weights(self) -> Sequence[int]:
         """Weights of the endpoints, in the same order."""
-        return self.balancer.weights
+        return tuple(member.weight for member in self.members)
 
     def pick(self, key: bytes | None = None, tried: Sequence[Endpoint] = ()) -> Endpoint | None:
         """An endpoint by the cluster's policy, None when there is no healthy one.
 
+        Who is ejected or fails its checks is not in the balancer (unless in panic), so this asks nobody.
         `key` is what consistent hashing hashes; without it those policies pick at random. `tried` are
         avoided as far as the dice allow, except by hashing: there a key has one place (Istio: retries too).
         """
@@ -70,7 +85,26 @@ class Cluster:
         """`lease`, else `connect`."""
         return self.pool.lease(endpoint, self.config) or await self.pool.connect(endpoint, self.config)
 
-    def adopt(self, balancer: Balancer) -> None:
-        """Follows a change of the endpoints (DNS)."""
+    def adopt(self, balancer: Balancer, members: Sequence[Member] | None = None) -> None:
+        """Follows a change of the endpoints (DNS); without `members` they are the balancer's."""
         self.balancer = balancer
-        self.endpoints = balancer.endpoints
+        if members is None:
+            pairs = zip(balancer.endpoints, balancer.weights, strict=True)
+            members = [Member(endpoint, int(weight)) for endpoint, weight in pairs]
+        self.members = tuple(members)
+        self.endpoints = tuple(member.endpoint for member in self.members)
+        self.warming = warming(self.config, self.members, self.pool.clock())
+        """Whether shares of new endpoints are growing: then a sweep balances anew."""
+
+    def rebalance(self) -> None:
+        """Follows a change of which endpoints are well, or of their warmth."""
+        now = self.pool.clock()
+        self.balancer = select(self.config, self.members, self.balancer.rng, self.balancer, now)
+        self.warming = warming(self.config, self.members, now)
+
+    def sweep(self, now: float) -> None:
+        """What time changes: ejections end, new endpoints become warm."""
+        if self.outlier is not None:
+            self.outlier.sweep(now)
+        if self.warming:
+            self.rebalance()

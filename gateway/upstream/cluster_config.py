@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.config.health_checks import HealthCheck
     from gateway.config.load_balancer import ConsistentHashLB
     from gateway.config.outlier import OutlierDetection
     from gateway.config.tls import ClientTLSSettings
@@ -40,6 +41,11 @@ class Policy(StrEnum):
     RING_HASH = "RING_HASH"
     MAGLEV = "MAGLEV"
 
+    @property
+    def hashes(self) -> bool:
+        """Whether a key decides."""
+        return self in {Policy.RING_HASH, Policy.MAGLEV}
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
@@ -54,6 +60,8 @@ class EndpointConfig:
     """`region/zone/subzone`."""
     hostname: str = ""
     """The name this address was found under; empty when it was configured."""
+    priority: int = 0
+    """Endpoints of a higher number get requests when those of the lower ones are too few."""
 
     @property
     def is_unix(self) -> bool:
@@ -71,11 +79,23 @@ class Keepalive:
 
 
 @dataclass(frozen=True, slots=True)
+class Warmup:
+    """How a new endpoint's share grows: `max(minimum, (age / duration) ** (1 / aggression))`."""
+
+    duration: float
+    minimum: float = 0.1
+    """0 to 1."""
+    aggression: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class RetryShare:
     """How many retries may be in flight: a share of the requests in flight, but always a few."""
 
     percent: float = 20.0
     least: int = 3
+    burst: float = 0.0
+    """Retries that requests without any save up at most; see `RetryBudget`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +140,17 @@ class ClusterConfig:
     response_headers: int = 200
 
     outlier: OutlierDetection | None = None
+    health_check: HealthCheck | None = None
+    warmup: Warmup | None = None
+    """Only for ROUND_ROBIN and LEAST_REQUEST."""
+    locality_weights: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Share of each locality (`distribute`); empty: endpoints count, not where they are."""
     tls: ClientTLSSettings | None = None
+
+    @property
+    def panic_percent(self) -> int:
+        """When fewer endpoints are well all are used: `minHealthPercent`, else Envoy's 50."""
+        return 50 if self.outlier is None else self.outlier.min_health_percent or 0
 
     def __repr__(self) -> str:
         return f"<ClusterConfig {self.name} {self.resolution} {self.policy} endpoints {len(self.endpoints)}>"

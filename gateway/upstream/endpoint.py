@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from gateway.upstream.connection import Connection
+    from gateway.upstream.outlier import Track
     from gateway.upstream.pool import Pool
 
 
@@ -22,12 +23,15 @@ class Endpoint:
         "active",
         "address",
         "connections",
+        "failed_check",
         "host",
         "idle",
         "pool",
         "port",
         "requests",
         "retired",
+        "since",
+        "track",
         "waiters",
     )
 
@@ -52,12 +56,28 @@ class Endpoint:
         """Requests waiting for a connection, first come first: future -> order of arrival in the pool."""
         self.retired = False
         """Gone from the configuration: busy connections close when they are released."""
+        self.since = pool.clock()
+        """When it joined, or came back after failed health checks: its warm-up counts from here."""
+        self.failed_check = False
+        """Whether its health checks fail."""
+        self.track: Track | None = None
+        """What outlier detection knows of it; None: it never failed."""
 
     def __repr__(self) -> str:
         return (
             f"<Endpoint {self.address}{' retired' * self.retired} active {self.active},"
             f" connections {self.connections}, idle {len(self.idle)}, waiting {len(self.waiters)}>"
         )
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is picked: not ejected, and its health checks do not fail."""
+        return not self.failed_check and (self.track is None or self.track.ejected_until is None)
+
+    @property
+    def ejected_until(self) -> float | None:
+        """Until when it is ejected at least, by the process's clock; None: it is not."""
+        return None if self.track is None else self.track.ejected_until
 
     def retire(self) -> None:
         """Closes what is idle now; what is busy closes on release."""

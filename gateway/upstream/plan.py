@@ -15,7 +15,9 @@ from gateway.upstream.cluster_config import (
     Keepalive,
     Policy,
     RetryShare,
+    Warmup,
 )
+from gateway.upstream.locality import Here, arrange
 from gateway.upstream.names import cluster_name, covers, fqdn
 from gateway.upstream.rules import Rules, blocks
 from gateway.upstream.services import ServicePorts, services
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.config.connection_pool import ConnectionPoolSettings, RetryBudget, TcpKeepalive
     from gateway.config.destination_rule import Subset
+    from gateway.config.health_checks import HealthCheck
     from gateway.config.load_balancer import LoadBalancerSettings
-    from gateway.config.settings import DefaultRetryBudget
+    from gateway.config.settings import DefaultRetryBudget, GatewaySettingsSpec
     from gateway.upstream.rules import Rule
 
 
@@ -74,47 +77,67 @@ def plan(config: Config) -> Plan:
     settings = config.settings.spec
     rules = Rules(config)
     known = services(config)
-    shared = {
-        "response_head_bytes": settings.limits.response_head_bytes,
-        "response_headers": settings.limits.response_headers,
-    }
+    process = _Process.of(settings)
     clusters: dict[str, ClusterConfig] = {}
     for service in known.values():
         rule = rules.find(service.host, service.namespace)
         subsets: list[Subset | None] = [None, *(rule.subsets.values() if rule is not None else ())]
         for port in service.ports:
             for subset in subsets:
-                cluster = _cluster(service, port, rule, subset, shared, settings.retry_budget)
+                cluster = _cluster(service, port, rule, subset, process)
                 clusters[cluster.name] = cluster
     return Plan(clusters, known, settings.cluster_domain, settings.dns.refresh_rate, settings.dns.nameservers)
 
 
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What every cluster needs of this process's own settings."""
+
+    settings: GatewaySettingsSpec
+    here: Here
+    checks: Mapping[str, HealthCheck]
+    """By host in full."""
+
+    @classmethod
+    def of(cls, settings: GatewaySettingsSpec) -> _Process:
+        checks = {
+            fqdn(host, settings.namespace, settings.cluster_domain): check
+            for host, check in settings.health_checks.items()
+        }
+        return cls(settings, Here.of(settings), checks)
+
+
 def _cluster(
-    service: ServicePorts,
-    port: int,
-    rule: Rule | None,
-    subset: Subset | None,
-    shared: Mapping[str, Any],
-    default: DefaultRetryBudget,
+    service: ServicePorts, port: int, rule: Rule | None, subset: Subset | None, process: _Process
 ) -> ClusterConfig:
-    policy = blocks(rule, subset, port)
+    policy, settings = blocks(rule, subset, port), process.settings
     endpoints = service.ports[port]
     if subset is not None and subset.labels:
         wanted = subset.labels.items()
         endpoints = tuple(endpoint for endpoint in endpoints if wanted <= endpoint.labels.items())
+    balancing = policy.load_balancer
+    endpoints, locality_weights = arrange(
+        _distinct(endpoints),
+        balancing.locality_lb_setting if balancing is not None else None,
+        process.here,
+        ejects=policy.outlier_detection is not None,
+    )
     return ClusterConfig(
         name=cluster_name(service.host, port, subset.name if subset is not None else None),
         host=service.host,
         port=port,
         subset=subset.name if subset is not None else "",
         namespace=service.namespace,
-        endpoints=_distinct(endpoints),
+        endpoints=endpoints,
         resolution=service.resolution,
         outlier=policy.outlier_detection,
+        health_check=process.checks.get(service.host),
+        locality_weights=locality_weights,
         tls=policy.tls,
-        retry_budget=_budget(policy.retry_budget, policy.connection_pool, default),
-        **shared,
-        **_balancing(policy.load_balancer),
+        retry_budget=_budget(policy.retry_budget, policy.connection_pool, settings.retry_budget),
+        response_head_bytes=settings.limits.response_head_bytes,
+        response_headers=settings.limits.response_headers,
+        **_balancing(balancing),
         **_limits(policy.connection_pool),
     )
 
@@ -135,7 +158,8 @@ def _balancing(settings: LoadBalancerSettings | None) -> dict[str, Any]:
         return {}
     hashing = settings.consistent_hash
     if hashing is None:
-        return {"policy": _SIMPLE.get(settings.simple or "", Policy.LEAST_REQUEST)}
+        policy = _SIMPLE.get(settings.simple or "", Policy.LEAST_REQUEST)
+        return {"policy": policy, "warmup": None if policy is Policy.RANDOM else _warmup(settings)}
     if hashing.maglev is not None:
         return {
             "policy": Policy.MAGLEV,
@@ -144,6 +168,14 @@ def _balancing(settings: LoadBalancerSettings | None) -> dict[str, Any]:
         }
     size = hashing.ring_hash.minimum_ring_size if hashing.ring_hash is not None else hashing.minimum_ring_size
     return {"policy": Policy.RING_HASH, "table_size": size or 0, "consistent_hash": hashing}
+
+
+def _warmup(settings: LoadBalancerSettings) -> Warmup | None:
+    written = settings.warmup
+    if written is None or written.duration is None:
+        return Warmup(settings.warmup_duration_secs) if settings.warmup_duration_secs is not None else None
+    least, curve = written.minimum_percent, written.aggression
+    return Warmup(written.duration, 0.1 if least is None else least / 100, 1.0 if curve is None else curve)
 
 
 def _limits(settings: ConnectionPoolSettings | None) -> dict[str, Any]:
@@ -181,7 +213,7 @@ def _budget(
     limited = pool is not None and pool.http is not None and pool.http.max_retries
     if limited or not default.enabled:
         return None
-    return RetryShare(default.percent.value, default.min_retry_concurrency)
+    return RetryShare(default.percent.value, default.min_retry_concurrency, float(default.burst))
 
 
 def _keepalive(settings: TcpKeepalive | None) -> Keepalive | None:

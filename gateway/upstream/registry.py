@@ -12,12 +12,14 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from gateway.config.names import is_ip
-from gateway.upstream.balancer import balance
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.cluster_config import Resolution
 from gateway.upstream.dns import CaresResolver, Names
 from gateway.upstream.endpoint import Endpoint
+from gateway.upstream.health import Checks
+from gateway.upstream.outlier import Detector
 from gateway.upstream.pool import Pool
+from gateway.upstream.selection import Member, select
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -29,9 +31,8 @@ if TYPE_CHECKING:
 
 SWEEP = 1.0
 """Seconds between two looks for connections that were idle too long: one timer, not one a connection."""
-
-Members = list[tuple[Endpoint, int]]
-"""Endpoints and their weights."""
+SHORTEST_SWEEP = 0.1
+"""The same when an outlier detection asks for a shorter interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ class Registry:
         self._names = Names(resolver or CaresResolver(), self._resolved, sleep)
         self._users: Mapping[str, Sequence[Cluster]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._tended: Sequence[Cluster] = ()
+        """Clusters that time changes: with ejections or warm-ups."""
+        self._pace = SWEEP
+        self.checks = Checks(clock, self._rng, sleep)
+        """Active health checks."""
 
     def __repr__(self) -> str:
         return f"<Registry clusters {len(self.clusters)}, {self._names}>"
@@ -80,8 +86,8 @@ class Registry:
                 pool = old.pool if old is not None else Pool(name, self._clock)
                 members = self._members(config, pool)
                 before = old.balancer if old is not None else None
-                balancer = balance(config.policy, config.table_size, members, self._rng, before)
-                clusters[name] = Cluster(config, pool, balancer)
+                balancer = select(config, members, self._rng, before, self._clock())
+                clusters[name] = Cluster(config, pool, balancer, members, _detector(config, pool, old))
         users: dict[str, list[Cluster]] = {}
         for cluster in clusters.values():
             for host in {item.address for item in cluster.config.endpoints if _is_name(item)}:
@@ -99,7 +105,7 @@ class Registry:
         for name, cluster in prepared.clusters.items():
             if before.get(name) is not cluster:
                 _keep(cluster, cluster.endpoints)
-                cluster.pool.set_limit(cluster.config.max_connections)
+                cluster.pool.follow(cluster.config)
         self._follow(prepared.plan)
         if self._sweeper is None:
             self._sweep()
@@ -118,13 +124,14 @@ class Registry:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+        await self.checks.close()
         await self._names.close()
         for cluster in self.clusters.values():
             _keep(cluster, ())
 
-    def _places(self, config: ClusterConfig) -> list[tuple[str, int, int]]:
-        """Host, port and weight of every endpoint, by today's answers."""
-        found: dict[tuple[str, int], int] = {}
+    def _places(self, config: ClusterConfig) -> dict[tuple[str, int], EndpointConfig]:
+        """Host and port of every endpoint by today's answers, and where that is written."""
+        found: dict[tuple[str, int], EndpointConfig] = {}
         for item in config.endpoints:
             hosts: tuple[str, ...] = (item.address,)
             if _is_name(item):
@@ -133,29 +140,46 @@ class Registry:
                 once = config.resolution is Resolution.DNS_ROUND_ROBIN
                 hosts = addresses[:1] if once else tuple(sorted(addresses))
             for host in hosts:
-                found.setdefault((host, item.port), item.weight)
-        return [(host, port, weight) for (host, port), weight in found.items()]
+                found.setdefault((host, item.port), item)
+        return found
 
-    def _members(self, config: ClusterConfig, pool: Pool) -> Members:
+    def _members(self, config: ClusterConfig, pool: Pool) -> list[Member]:
         """The endpoints there are, and new ones: those join the pool only when they are kept."""
         return [
-            (pool.endpoints.get((host, port)) or Endpoint(pool, host, port), weight)
-            for host, port, weight in self._places(config)
+            Member(
+                pool.endpoints.get(place) or Endpoint(pool, *place), item.weight, item.priority, item.locality
+            )
+            for place, item in self._places(config).items()
         ]
 
     def _catch_up(self, cluster: Cluster) -> None:
         """Answers may have come since `prepare` looked."""
-        config = cluster.config
-        places = [(host, port) for host, port, _ in self._places(config)]
+        places = list(self._places(cluster.config))
         if places != [(endpoint.host, endpoint.port) for endpoint in cluster.endpoints]:
             self._adopt(cluster, cluster.balancer)
 
     def _adopt(self, cluster: Cluster, before: Balancer) -> None:
-        """Gives a cluster the endpoints of today's answers; `before` may have its hash table already."""
-        config = cluster.config
-        members = self._members(config, cluster.pool)
-        cluster.adopt(balance(config.policy, config.table_size, members, self._rng, before))
+        """Gives a cluster the endpoints of today's answers; `before` may have its hash tables already."""
+        members = self._members(cluster.config, cluster.pool)
+        cluster.adopt(select(cluster.config, members, self._rng, before, self._clock()), members)
         _keep(cluster, cluster.endpoints)
+
+    def _watch_health(self, before: Mapping[str, Cluster], changed: Iterable[Cluster]) -> None:
+        """Who is ejected or fails its checks stays so in the new generation, if that asks for it at all."""
+        changed = list(changed)
+        for cluster in changed:
+            old = before.get(cluster.name)
+            if cluster.outlier is not None and cluster.config.outlier is not None:
+                cluster.outlier.follow(cluster.config.outlier, cluster)
+            elif old is not None and old.outlier is not None:
+                old.outlier.release()
+        self.checks.follow(self.clusters.values())
+        for cluster in changed:
+            cluster.rebalance()
+        every = self.clusters.values()
+        self._tended = [item for item in every if item.outlier is not None or item.config.warmup is not None]
+        intervals = [item.outlier.thresholds.interval for item in every if item.outlier is not None]
+        self._pace = max(SHORTEST_SWEEP, min([SWEEP, *intervals]))
 
     def _follow(self, plan: Plan) -> None:
         if self._own_resolver and plan.nameservers != self._nameservers:
@@ -168,26 +192,38 @@ class Registry:
         """A name has a new answer."""
         for cluster in self._users.get(name, ()):
             config, before = cluster.config, cluster.balancer
-            while before.hashes:  # Its table takes too long for the loop.
+            while config.policy.hashes:  # Its tables take too long for the loop.
                 places = self._places(config)
                 members = self._members(config, cluster.pool)
-                before = await asyncio.to_thread(
-                    balance, config.policy, config.table_size, members, self._rng, before
-                )
+                before = await asyncio.to_thread(select, config, members, self._rng, before, self._clock())
                 if places == self._places(config):
                     break
             if self.clusters.get(cluster.name) is cluster:  # No reload replaced it meanwhile.
                 self._adopt(cluster, before)
+                if config.health_check is not None:
+                    self.checks.follow(self.clusters.values())
+                    cluster.rebalance()
 
     def _sweep(self) -> None:
         for cluster in self.clusters.values():
             if cluster.pool.connections:
                 cluster.pool.sweep(cluster.config)
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
+        if self._tended:
+            now = self._clock()
+            for cluster in self._tended:
+                cluster.sweep(now)
+        self._sweeper = asyncio.get_running_loop().call_later(self._pace, self._sweep)
 
 
 def _is_name(item: EndpointConfig) -> bool:
     return not item.is_unix and not is_ip(item.address)
+
+
+def _detector(config: ClusterConfig, pool: Pool, old: Cluster | None) -> Detector | None:
+    """The one there is, or a new one; it takes the new configuration with `commit`."""
+    if config.outlier is None:
+        return None
+    return (old.outlier if old is not None else None) or Detector(pool, config.outlier)
 
 
 def _keep(cluster: Cluster, endpoints: Iterable[Endpoint]) -> None:
