@@ -1,0 +1,256 @@
+"""The memory of what happened lately: finished exchanges, and how much of what there was.
+
+Lifetime: process.
+
+Three rings, so that nobody can push out what matters: every exchange, failures (5xx, clients that left, cut
+responses), and requests that we turned away. Recording keeps the exchange itself and lets go of what would
+hold sockets, buffers or tasks; nothing is formatted, hidden or counted twice before somebody looks.
+Rates and durations are kept by route and destination for a minute, and altogether for a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gateway.exchange.exchange import Exchange
+    from gateway.http.request import Request
+    from gateway.routing import Destination, Route
+
+KEPT = 1000
+"""Exchanges of each ring."""
+LARGE = 8192
+"""Bytes of a request's head beyond which it is cut before it is kept: clients choose what they send."""
+CUT = 256
+"""Bytes of each header that are kept then, and eight times as many of the path."""
+
+SLOT = 1.0
+"""Seconds of the finest sample."""
+SLOTS = 60
+POINT = 10.0
+"""Seconds of a point of the history."""
+POINTS = 90
+MOST_LINES = 1000
+"""Routes and destinations of one sample that are told apart; the busiest are."""
+
+BOUNDS = tuple(0.0001 * 1.12**step for step in range(120))
+"""Seconds: 0.1 ms to 80 s, each 12 % above the one before, so a quantile is right within that."""
+_bucket = partial(bisect_left, BOUNDS)
+
+
+class Entry(NamedTuple):
+    """A finished exchange."""
+
+    exchange: Exchange
+    ended_at: float
+    """Seconds of the monotonic clock."""
+
+
+class Key(NamedTuple):
+    """What is told apart."""
+
+    route: str
+    """Name, or else where it is written; empty: no route."""
+    source: str
+    """Where it is written."""
+    cluster: str
+    """Empty: the gateway answered by itself."""
+
+
+class Counts:
+    """What happened in some time."""
+
+    __slots__ = ("buckets", "failures", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.failures = 0
+        """Of them, those that ended with 5xx."""
+        self.buckets: Counter[int] = Counter()
+        """Durations: index in `BOUNDS` -> requests."""
+
+    def add(self, other: Counts) -> None:
+        """Counts those as well."""
+        self.requests += other.requests
+        self.failures += other.failures
+        self.buckets.update(other.buckets)
+
+    def quantile(self, share: float) -> float:
+        """Seconds that `share` of the requests took at most; 0 without requests."""
+        wanted, passed = share * self.requests, 0
+        for index in sorted(self.buckets):
+            count = self.buckets[index]
+            if passed + count >= wanted:
+                upper = BOUNDS[min(index, len(BOUNDS) - 1)]
+                lower = BOUNDS[index - 1] if index else 0.0
+                return float(lower + (upper - lower) * (wanted - passed) / count)
+            passed += count
+        return 0.0
+
+
+class Point(NamedTuple):
+    """All requests of ten seconds."""
+
+    at: float
+    """Seconds of the monotonic clock: the end."""
+    counts: Counts
+
+
+class Line:
+    """What one route and destination did in the current second."""
+
+    __slots__ = ("durations", "failures")
+
+    def __init__(self) -> None:
+        self.durations: list[float] = []
+        self.failures = 0
+
+
+class Recorder:
+    """Keeps the last exchanges. `record` is the last that happens to an exchange."""
+
+    def __init__(
+        self,
+        *,
+        size: int = KEPT,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.recent: deque[tuple[Exchange, float]] = deque(maxlen=size)
+        """Every exchange, with when it ended."""
+        self.failed: deque[tuple[Exchange, float]] = deque(maxlen=size)
+        """Those that went wrong."""
+        self.refused: deque[tuple[Exchange, float]] = deque(maxlen=size)
+        """Those that we answered with 4xx."""
+        self.clock = clock
+        self._wall = wall
+        self._lines: dict[tuple[Route | None, Destination | None], Line] = {}
+        self._began = clock()
+        self._next = self._began + SLOT
+        self._slots: deque[tuple[float, dict[Key, Counts]]] = deque(maxlen=SLOTS)
+        self._points: deque[Point] = deque(maxlen=POINTS)
+
+    def __repr__(self) -> str:
+        return f"<Recorder recent {len(self.recent)}, failed {len(self.failed)}, refused {len(self.refused)}>"
+
+    def record(self, exchange: Exchange, ended_at: float) -> None:
+        """Keeps `exchange`, which is over: its connection, tasks and response headers are let go."""
+        if ended_at >= self._next:
+            self._close(ended_at)
+        exchange.connection = exchange.task = exchange.upload_task = None
+        exchange.deadline = exchange.response_headers = None
+        request = exchange.request
+        if (
+            request.repeated
+            or len(b"".join(request.header_map.values())) + len(request.path) + len(request.query) > LARGE
+        ):
+            _cut(request)
+        entry = (exchange, ended_at)
+        self.recent.append(entry)
+        key = (exchange.route, exchange.destination)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line()
+        line.durations.append(ended_at - exchange.started_at)
+        status = exchange.status
+        if 0 < status < 400 and not exchange.flags:
+            return
+        if status >= 500:
+            line.failures += 1
+            self.failed.append(entry)
+        elif status < 400:
+            self.failed.append(entry)
+        elif exchange.details != "via_upstream":
+            self.refused.append(entry)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every exchange that is kept, once, the newest first."""
+        kept: dict[int, tuple[Exchange, float]] = {}
+        for ring in (self.recent, self.failed, self.refused):
+            kept.update((id(entry[0]), entry) for entry in tuple(ring))
+        for entry in sorted(kept.values(), key=lambda item: item[1], reverse=True):
+            yield Entry(*entry)
+
+    def find(self, request_id: str) -> Entry | None:
+        """The newest exchange of this id; a client may repeat one when it is trusted."""
+        for ring in (self.recent, self.failed, self.refused):
+            for exchange, ended_at in reversed(ring):
+                if exchange.request_id == request_id:
+                    return Entry(exchange, ended_at)
+        return None
+
+    def moment(self, at: float) -> float:
+        """An instant of the monotonic clock as seconds since the epoch."""
+        return self._wall() - (self.clock() - at)
+
+    def window(self, seconds: float = POINT) -> tuple[float, dict[Key, Counts]]:
+        """What happened by route and destination in the last seconds, and how many those really are."""
+        now = self.clock()
+        if now >= self._next:
+            self._close(now)
+        end = self._next - SLOT
+        total: dict[Key, Counts] = {}
+        for at, slot in self._slots:
+            if at > end - seconds:
+                for key, counts in slot.items():
+                    total.setdefault(key, Counts()).add(counts)
+        return max(SLOT, min(seconds, end - self._began)), total
+
+    def history(self) -> list[Point]:
+        """All requests, ten seconds a point, the oldest first; seconds without any request have none."""
+        now = self.clock()
+        if now >= self._next:
+            self._close(now)
+        return list(self._points)
+
+    def _close(self, now: float) -> None:
+        """Ends the current second; any number may have passed since."""
+        end, lines = self._next, self._lines
+        self._next = end + SLOT * (int((now - end) / SLOT) + 1)
+        if not lines:
+            return
+        self._lines = {}
+        busiest = sorted(lines.items(), key=lambda item: len(item[1].durations), reverse=True)
+        slot: dict[Key, Counts] = {}
+        whole = Counts()
+        for number, ((route, destination), line) in enumerate(busiest):
+            key = _key(route, destination) if number < MOST_LINES else _OTHERS
+            counts = slot.setdefault(key, Counts())
+            durations = Counter(map(_bucket, line.durations))
+            for total in (counts, whole):
+                total.requests += len(line.durations)
+                total.failures += line.failures
+                total.buckets.update(durations)
+        self._slots.append((end, slot))
+        point = end - end % POINT + POINT
+        if self._points and self._points[-1].at == point:
+            self._points[-1].counts.add(whole)
+        else:
+            self._points.append(Point(point, whole))
+
+
+_OTHERS = Key("(others)", "", "")
+
+
+def _key(route: Route | None, destination: Destination | None) -> Key:
+    if route is None:
+        return Key("", "", "")
+    source = str(route.source)
+    return Key(route.name or source, source, "" if destination is None else destination.cluster_name)
+
+
+def _cut(request: Request) -> None:
+    """Makes a large head small; one with repeated lines may be ordinary."""
+    size = sum(len(name) + len(value) for name, value in request.headers)
+    if size + len(request.path) + len(request.query) <= LARGE:
+        return
+    request.headers = [(name[:CUT], value[:CUT]) for name, value in request.headers[: LARGE // CUT]]
+    request.header_map = dict(request.headers)
+    request.repeated = len(request.header_map) != len(request.headers)
+    request.path, request.query = request.path[: 8 * CUT], request.query[: 8 * CUT]
