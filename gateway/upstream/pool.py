@@ -1,6 +1,7 @@
-"""The connections of one cluster: who may open one, who waits, what lies idle.
+"""The connections of one cluster: who may open one, who waits, what lies idle, and when it is too much.
 
-Lifetime: process. Shared by every generation of the cluster; `maxConnections` is the newest one's.
+Lifetime: process. Shared by every generation of the cluster; the limits are the newest one's. As in Envoy
+they are per cluster: a subset has its own.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
+from gateway.upstream.breaker import breaker, overflow
+from gateway.upstream.budget import RetryBudget
 from gateway.upstream.cluster_config import UNLIMITED
 from gateway.upstream.connect import open_connection
 from gateway.upstream.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from gateway.upstream.breaker import Breaker
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.connection import Connection
 
@@ -23,7 +27,10 @@ if TYPE_CHECKING:
 class Pool:
     """Counts, endpoints and waiters of one cluster. Everything runs on the loop, so nothing locks."""
 
-    __slots__ = ("_arrivals", "clock", "connections", "endpoints", "limit", "name", "pending")
+    __slots__ = (
+        "_arrivals", "_leaving", "_waiting", "clock", "connections", "endpoints", "limit", "max_pending",
+        "max_requests", "name", "overflows", "pending", "retries",
+    )  # fmt: skip
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         self.name = name
@@ -33,11 +40,21 @@ class Pool:
         self.connections = 0
         """Open connections and those being opened, retired endpoints included."""
         self.pending = 0
-        """Requests waiting because `limit` is reached."""
+        """Requests without a connection yet: one is being opened for them, or `limit` is reached."""
+        self.overflows = 0
+        """Requests refused because a limit was reached."""
         self.limit = UNLIMITED
         """`maxConnections`. As in Envoy an endpoint without any connection may always open one, or its
         requests would wait for other endpoints' connections that they cannot use."""
-        self._arrivals = 0
+        self.max_pending = UNLIMITED
+        """`http1MaxPendingRequests`: more are refused. As in Envoy a request counts while its connection is
+        being opened, so a burst can overflow it far below `maxConnections`."""
+        self.max_requests = UNLIMITED
+        """`http2MaxRequests`: requests that hold a connection; more are refused when they get theirs."""
+        self.retries = RetryBudget()
+        """`maxRetries` or `retryBudget`."""
+        self._arrivals = self._waiting = 0
+        self._leaving: list[Endpoint] = []
 
     def __repr__(self) -> str:
         return f"<Pool {self.name} connections {self.connections}, pending {self.pending}>"
@@ -53,11 +70,18 @@ class Pool:
         """Forgets an endpoint; its connections close as they become idle."""
         self.endpoints.pop((endpoint.host, endpoint.port), None)
         endpoint.retire()
+        if endpoint.active:
+            self._leaving.append(endpoint)
 
     def lease(self, endpoint: Endpoint, config: ClusterConfig) -> Connection | None:
-        """A clean idle connection, the youngest first; None when there is none."""
+        """A clean idle connection, the youngest first; None when there is none.
+
+        Raises UpstreamError (UO) when `max_requests` hold a connection already.
+        """
         idle = endpoint.idle
         while idle:
+            if self.connections >= self.max_requests:
+                self._admit()
             connection, _ = idle.popitem()
             if connection.enlist(config):
                 endpoint.active += 1
@@ -68,24 +92,65 @@ class Pool:
     async def connect(self, endpoint: Endpoint, config: ClusterConfig) -> Connection:
         """A connection for one request: a new one, or at the limit the first that comes free.
 
-        Raises UpstreamError (UF) when it cannot be opened. Cancelling it at any moment leaks nothing.
+        Raises UpstreamError: UF when it cannot be opened, UO beyond `max_pending` or `max_requests`.
+        Cancelling it at any moment leaks nothing.
         """
+        if self.pending >= self.max_pending:
+            self.overflows += 1
+            raise overflow()
         endpoint.active += 1
         endpoint.requests += 1
+        self.pending += 1
         try:
             while True:
                 if self._may_open(endpoint):
                     self._reserve(endpoint)
-                    granted = None
+                    connection = None
                 else:
-                    granted = await self._wait(endpoint)
-                if granted is None:
-                    return await self._open(endpoint, config)
-                if granted.enlist(config):
-                    return granted
+                    connection = await self._wait(endpoint)
+                if connection is None:
+                    connection = await self._open(endpoint, config)
+                elif not connection.enlist(config):
+                    continue
+                if self.connections >= self.max_requests:
+                    self._admit(connection)
+                return connection
         except BaseException:
             endpoint.active -= 1
             raise
+        finally:
+            self.pending -= 1
+
+    def _admit(self, connection: Connection | None = None) -> None:
+        """Refuses a request when `max_requests` hold a connection; the one it was to get goes to the pool.
+
+        Only asked when there are so many connections: counting is dear, and without them there cannot be.
+        """
+        if self.active() - self.pending >= self.max_requests:
+            if connection is not None:
+                connection.park()
+            self.overflows += 1
+            raise overflow()
+
+    def active(self) -> int:
+        """Requests that hold a connection, or are `pending`; retired endpoints included."""
+        if self._leaving:
+            self._leaving = [endpoint for endpoint in self._leaving if endpoint.active]
+        busy = sum(endpoint.active for endpoint in self._leaving)
+        return busy + sum(endpoint.active for endpoint in self.endpoints.values())
+
+    def try_retry(self) -> bool:
+        """Takes a place for a retry; give it back with `retries.give_back()`. False when there is none."""
+        attempts = sum(endpoint.requests for endpoint in self.endpoints.values())
+        return self.retries.take(self.active(), attempts)
+
+    def breakers(self) -> Iterator[Breaker]:
+        """Each limit, whether it is open, and what remains."""
+        active, retries = self.active(), self.retries
+        yield breaker("max_connections", self.connections, self.limit)
+        yield breaker("max_pending_requests", self.pending, self.max_pending)
+        yield breaker("max_requests", active - self.pending, self.max_requests)
+        yield breaker("max_retries", retries.in_flight, retries.most(active))
 
     async def _open(self, endpoint: Endpoint, config: ClusterConfig) -> Connection:
         """Opens a connection into a reserved slot."""
@@ -105,7 +170,7 @@ class Pool:
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
         endpoint.waiters[waiter] = self._arrivals
-        self.pending += 1
+        self._waiting += 1
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -118,7 +183,7 @@ class Pool:
             raise
         finally:
             endpoint.waiters.pop(waiter, None)
-            self.pending -= 1
+            self._waiting -= 1
 
     def hand_over(self, connection: Connection) -> bool:
         """Gives a clean connection to the first request waiting for its endpoint, if there is one."""
@@ -132,13 +197,20 @@ class Pool:
         """Takes back the slot of a connection that closed or never opened."""
         self.connections -= 1
         endpoint.connections -= 1
-        if self.pending:
+        if self._waiting:
             self._grant(endpoint)
+
+    def follow(self, config: ClusterConfig) -> None:
+        """Takes over the limits of a new configuration."""
+        self.max_pending = config.max_pending_requests
+        self.max_requests = config.max_requests
+        self.retries.follow(config.retry_budget, config.max_retries)
+        self.set_limit(config.max_connections)
 
     def set_limit(self, limit: int) -> None:
         """Follows a reload; a raised limit lets waiting requests connect at once."""
         self.limit = limit
-        while self.pending and self.connections < limit and self._grant(None):
+        while self._waiting and self.connections < limit and self._grant(None):
             pass
 
     def sweep(self, config: ClusterConfig) -> None:

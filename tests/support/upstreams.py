@@ -27,7 +27,7 @@ def cluster_of(*ports: int, clock: Callable[[], float] | None = None, **settings
     """A cluster of loopback endpoints."""
     config = ClusterConfig(name="outbound|80||test", host="test", port=80, **settings)
     pool = Pool(config.name, clock or FakeClock())
-    pool.set_limit(config.max_connections)
+    pool.follow(config)
     members = [(pool.endpoint("127.0.0.1", port), 1) for port in ports]
     return Cluster(config, pool, balance(config.policy, config.table_size, members, Random(1), None))
 

@@ -44,15 +44,23 @@ def test_a_host_without_rule_has_istios_defaults() -> None:
         max_connections=UNLIMITED,
         connect_timeout=10.0,
         idle_timeout=3600.0,
-        retry_budget=RetryShare(percent=20.0, least=3),
+        retry_budget=RetryShare(percent=20.0, least=3, burst=25.0),
     )
+
+
+PORT_LIMIT = "{port: {number: 9080}, connectionPool: {http: {maxRetries: 2}}}"
 
 
 @pytest.mark.parametrize(
     ("policy", "default", "budget", "retries"),
     [
-        ("", "", RetryShare(20.0, 3), UNLIMITED),
-        ("", "retryBudget: {percent: {value: 50}, minRetryConcurrency: 1}", RetryShare(50.0, 1), UNLIMITED),
+        ("", "", RetryShare(20.0, 3, 25.0), UNLIMITED),
+        (
+            "",
+            "retryBudget: {percent: {value: 50}, minRetryConcurrency: 1, burst: 0}",
+            RetryShare(50.0, 1),
+            UNLIMITED,
+        ),
         ("", "retryBudget: {enabled: false}", None, UNLIMITED),
         ("connectionPool: {http: {maxRetries: 7}}", "", None, 7),
         ("retryBudget: {}", "retryBudget: {enabled: false}", RetryShare(20.0, 3), UNLIMITED),
@@ -64,8 +72,7 @@ def test_a_host_without_rule_has_istios_defaults() -> None:
             7,
         ),
         (
-            "retryBudget: {minRetryConcurrency: 9}, portLevelSettings: [{port: {number: 9080}, "
-            + "connectionPool: {http: {maxRetries: 2}}}]",
+            f"retryBudget: {{minRetryConcurrency: 9}}, portLevelSettings: [{PORT_LIMIT}]",
             "",
             RetryShare(20.0, 9),
             2,
