@@ -1,0 +1,167 @@
+"""What happened to a request, as data: the decision, every try with its times, the cause and the remedy.
+
+Lifetime: request (pure functions over exchanges that are over). Credentials are hidden here, where somebody
+looks, and nowhere before; what a story says may be pasted into a ticket.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from gateway.explain.causes import Happened, diagnose
+from gateway.explain.plain import choice_json
+from gateway.http.secrets import clean, clean_headers, clean_query
+from gateway.routing.explain import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.exchange.exchange import Exchange
+    from gateway.routing import Snapshot
+    from gateway.telemetry.recorder import Entry
+
+LONGEST_TARGET = 300
+"""Characters of a path with its query in a summary."""
+
+
+def summary(entry: Entry, at: float) -> dict[str, Any]:
+    """One line of a list; `at`: when it ended, in seconds since the epoch."""
+    exchange, ended_at = entry
+    request, route, destination = exchange.request, exchange.route, exchange.destination
+    duration = ended_at - exchange.started_at
+    target = _target(exchange)
+    return {
+        "id": exchange.request_id,
+        "at": _moment(at - duration),
+        "method": request.method,
+        "authority": request.authority.decode("latin-1"),
+        "path": target if len(target) <= LONGEST_TARGET else f"{target[:LONGEST_TARGET]}...",
+        "status": exchange.status,
+        "flags": [str(flag) for flag in exchange.flags],
+        "details": exchange.details,
+        "route": "" if route is None else route.name or str(route.source),
+        "source": "" if route is None else str(route.source),
+        "cluster": "" if destination is None else destination.cluster_name,
+        "endpoint": "" if exchange.endpoint is None else exchange.endpoint.address,
+        "tries": len(_attempts(exchange)),
+        "client": exchange.downstream_remote_address,
+        "duration_ms": _ms(duration),
+    }
+
+
+def story(entry: Entry, at: float, snapshot: Snapshot) -> dict[str, Any]:
+    """All there is to tell. `snapshot` is the one that serves now: the decision is explained by it."""
+    exchange, ended_at = entry
+    told = diagnose(_happened(exchange, ended_at))
+    request = exchange.request
+    return {
+        **summary(entry, at),
+        "cause": told.cause,
+        "culprit": told.culprit,
+        "remedy": told.remedy,
+        "notes": list(told.notes),
+        "protocol": exchange.protocol,
+        "scheme": request.scheme,
+        "port": request.port,
+        "peer": request.peer_ip,
+        "identity": "" if request.peer is None else request.peer.principal,
+        "request_principal": request.request_principal,
+        "request_headers": clean_headers(request.headers),
+        "bytes_received": exchange.bytes_received,
+        "bytes_sent": exchange.bytes_sent,
+        "transport_failure": clean(exchange.transport_failure),
+        "generation": _generation(exchange),
+        "attempts": _waterfall(exchange, ended_at),
+        **_decision(exchange, snapshot),
+    }
+
+
+def _decision(exchange: Exchange, snapshot: Snapshot) -> dict[str, Any]:
+    """How the route was chosen; after a reload, whether it still would be."""
+    route, request = exchange.route, exchange.request
+    if not request.host:
+        return {"decision": None, "changed": ""}  # hygiene refused it
+    choice = choose(snapshot.listener(request.port), request)
+    changed = ""
+    if choice.route is not route:
+        now = "no route" if choice.route is None else str(choice.route.source)
+        then = "no route" if route is None else str(route.source)
+        if now != then:
+            changed = f"the configuration changed since: then {then} took it, now {now} would"
+    return {"decision": choice_json(choice), "changed": changed}
+
+
+def _happened(exchange: Exchange, ended_at: float) -> Happened:
+    request, route, destination = exchange.request, exchange.route, exchange.destination
+    attempts = _attempts(exchange)
+    policy = route.retries if route is not None else None
+    return Happened(
+        status=exchange.status,
+        flags=tuple(exchange.flags),
+        details=exchange.details,
+        transport_failure=clean(exchange.transport_failure),
+        method=request.method,
+        host=request.authority.decode("latin-1"),
+        path=clean(request.path.decode("latin-1")),
+        client=exchange.downstream_remote_address,
+        identity="" if request.peer is None else request.peer.principal,
+        route="" if route is None else route.name,
+        source="" if route is None else str(route.source),
+        cluster="" if destination is None else destination.cluster_name,
+        endpoint="" if exchange.endpoint is None else exchange.endpoint.address,
+        tries=len(attempts),
+        tried=tuple(attempt.endpoint.address for attempt in attempts),
+        duration=ended_at - exchange.started_at,
+        timeout=None if route is None else route.timeout,
+        per_try_timeout=None if policy is None else policy.per_try_timeout,
+        retries_denied=getattr(exchange, "retries_denied", ""),
+        delayed=getattr(exchange, "delayed", 0.0),
+        sent=exchange.bytes_sent,
+    )
+
+
+def _attempts(exchange: Exchange) -> Sequence[Any]:
+    return tuple(getattr(exchange, "attempts", ()))
+
+
+def _generation(exchange: Exchange) -> int | None:
+    snapshot = getattr(exchange, "snapshot", None)
+    return None if snapshot is None else int(snapshot.generation)
+
+
+def _waterfall(exchange: Exchange, ended_at: float) -> list[dict[str, Any]]:
+    """Every try, in milliseconds since the request began; before the first byte of an answer, null."""
+    began = exchange.started_at
+
+    def since(at: float | None) -> float | None:
+        return None if at is None else _ms(at - began)
+
+    return [
+        {
+            "endpoint": attempt.endpoint.address,
+            "reused": attempt.reused,
+            "start_ms": since(attempt.started_at),
+            "connected_ms": since(attempt.connected_at),
+            "headers_ms": since(attempt.headers_at),
+            "end_ms": since(attempt.ended_at or ended_at),
+            "status": attempt.status,
+            "flag": str(attempt.flag or "-"),
+            "details": clean(attempt.details),
+        }
+        for attempt in _attempts(exchange)
+    ]
+
+
+def _target(exchange: Exchange) -> str:
+    request = exchange.request
+    path = clean(request.path.decode("latin-1"))
+    return f"{path}?{clean_query(request.query.decode('latin-1'))}" if request.query else path
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
