@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.upstream.cluster_config import UNLIMITED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.upstream import Cluster, Endpoint
+    from gateway.upstream.pool import Pool
 
 
 def clusters_json(clusters: Mapping[str, Cluster]) -> list[dict[str, Any]]:
@@ -32,24 +35,56 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "max_connections": config.max_connections,
         "connections": pool.connections,
         "pending": pool.pending,
+        "limits": _limits(pool),
+        "overflows": pool.overflows,
+        "retries_refused": pool.retries.refused,
         "endpoints": [
-            _endpoint(endpoint, weight)
+            _endpoint(endpoint, weight, pool.clock())
             for endpoint, weight in zip(cluster.endpoints, cluster.weights, strict=False)
         ],
     }
 
 
-def _endpoint(endpoint: Endpoint, weight: int) -> dict[str, Any]:
+def _limits(pool: Pool) -> dict[str, dict[str, Any]]:
+    """The circuit breaker: of each limit that is set, what is in use, how much may be, whether it is full."""
+    active = pool.active()
+    used = {
+        "max_connections": (pool.connections, pool.limit),
+        "max_pending_requests": (pool.pending, pool.max_pending),
+        "max_requests": (active - pool.pending, pool.max_requests),
+        "max_retries": (pool.retries.in_flight, pool.retries.most(active)),
+    }
     return {
+        name: {"used": count, "limit": most, "open": count >= most}
+        for name, (count, most) in used.items()
+        if most != UNLIMITED
+    }
+
+
+def _endpoint(endpoint: Endpoint, weight: int, now: float) -> dict[str, Any]:
+    told = {
         "address": endpoint.address,
         "weight": weight,
-        "health": "healthy",
+        "health": _health(endpoint),
         "active": endpoint.active,
         "requests": endpoint.requests,
         "connections": endpoint.connections,
         "idle": len(endpoint.idle),
         "waiting": len(endpoint.waiters),
     }
+    until, track = endpoint.ejected_until, endpoint.track
+    if until is not None:
+        told["ejected_for"] = round(max(0.0, until - now), 1)
+    if track is not None and track.reason is not None:
+        told["ejected_because"] = str(track.reason)
+        told["ejections"] = track.ejections
+    return told
+
+
+def _health(endpoint: Endpoint) -> str:
+    if endpoint.ejected_until is not None:
+        return "ejected"
+    return "healthy" if endpoint.healthy else "failing its checks"
 
 
 def clusters_text(clusters: Mapping[str, Cluster]) -> str:
