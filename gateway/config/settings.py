@@ -28,6 +28,7 @@ from gateway.config.fields import (
 )
 from gateway.config.health_checks import HealthCheck  # noqa: TC001 - pydantic reads the annotations
 from gateway.config.names import check_hostname, is_cidr, is_ip
+from gateway.config.rate_limit import Jwks, RateLimit, name_problems
 from gateway.config.resource import Metadata, Resource, register
 
 if TYPE_CHECKING:
@@ -185,7 +186,12 @@ class GatewaySettingsSpec(Checked):
     health_checks: Map[HostName, HealthCheck] = FrozenMap()
     """Host -> how its endpoints are asked whether they are well; hosts that are not listed are not asked."""
 
+    rate_limits: Many[RateLimit] = ()
+    """How much may be asked, each process by itself; more is answered with 429."""
+    jwks: Jwks = Jwks()
+
     def _rules(self) -> Iterator[Problem]:
+        yield from name_problems(self.rate_limits)
         if self.trusted_proxies and self.num_trusted_proxies is not None:
             yield Problem("GW040", "only one of trustedProxies and numTrustedProxies", ("numTrustedProxies",))
 
