@@ -1,0 +1,69 @@
+"""RequestAuthentication as Envoy's jwt_authn filter, the way Istio writes it.
+
+Lifetime: config. Rules whose keys must be fetched are left out: a bootstrap carries keys only inline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.export.envoy_policies import typed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.config.request_authentication import JWTRule, RequestAuthentication
+
+JWT = "envoy.filters.http.jwt_authn"
+_SPLIT = ("permission", "scope")
+"""Claims that are always lists written as text."""
+
+
+def envoy_jwt(policies: Sequence[RequestAuthentication]) -> dict[str, Any] | None:
+    """The filter for these policies; None when they have no rule with keys of its own.
+
+    A rule must verify the token, or none may find one: `any(P1, ..., Pn, all(P1 or missing, ...))`.
+    """
+    rules = [rule for policy in policies for rule in policy.spec.jwt_rules if rule.jwks]
+    rules.sort(key=lambda rule: rule.issuer or "")
+    if not rules:
+        return None
+    names = [f"origins-{index}" for index in range(len(rules))]
+    each = [{"requires_any": {"requirements": [{"provider_name": n}, {"allow_missing": {}}]}} for n in names]
+    needed: dict[str, Any] = each[0]
+    if len(names) > 1:
+        every = {"requires_all": {"requirements": each}}
+        needed = {"requires_any": {"requirements": [*({"provider_name": n} for n in names), every]}}
+    filter_ = typed(
+        "filters.http.jwt_authn.v3.JwtAuthentication",
+        providers=dict(zip(names, map(_provider, rules), strict=True)),
+        rules=[{"match": {"prefix": "/"}, "requires": needed}],
+        bypass_cors_preflight=True,
+    )
+    return {"name": JWT, "typed_config": filter_}
+
+
+def _provider(rule: JWTRule) -> dict[str, Any]:
+    provider: dict[str, Any] = {
+        "local_jwks": {"inline_string": rule.jwks},
+        "payload_in_metadata": "payload",
+        "normalize_payload_in_metadata": {
+            "space_delimited_claims": sorted({*rule.space_delimited_claims, *_SPLIT})
+        },
+        "forward": bool(rule.forward_original_token),
+    }
+    optional = {
+        "issuer": rule.issuer,
+        "audiences": list(rule.audiences),
+        "from_params": list(rule.from_params),
+        "from_cookies": list(rule.from_cookies),
+        "forward_payload_header": rule.output_payload_to_header,
+        "from_headers": [
+            {"name": header.name, **({"value_prefix": header.prefix} if header.prefix else {})}
+            for header in rule.from_headers
+        ],
+        "claim_to_headers": [
+            {"header_name": item.header, "claim_name": item.claim} for item in rule.output_claim_to_headers
+        ],
+    }
+    return provider | {name: value for name, value in optional.items() if value}

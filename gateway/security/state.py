@@ -1,0 +1,141 @@
+"""What security remembers across reloads: keys, verified tokens, how much was asked lately.
+
+Lifetime: process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from gateway.security.jwks import FetchedKeys, Keys, written_keys
+from gateway.security.jwks_fetch import Fetcher
+from gateway.security.jwt_provider import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.config import Config
+    from gateway.config.request_authentication import JWTRule
+
+FETCH_TIMEOUT = 5.0
+"""Seconds to fetch keys when a rule does not say, as in Istio."""
+
+
+class SecurityState:
+    """Keys of every issuer and buckets of every rate limit. Use from one event loop.
+
+    `provider` and `buckets` may be called from the thread that compiles. Call `follow` before the generation
+    it is about serves: then its keys are there.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        self._clock, self._wall, self._sleep = clock, wall, sleep
+        self._fetcher = fetcher or Fetcher()
+        self._lock = threading.Lock()
+        self._providers: dict[JWTRule, Provider] = {}
+        self._keys: dict[tuple[str, str, float], Keys] = {}
+
+    def __repr__(self) -> str:
+        return f"<SecurityState providers {len(self._providers)}>"
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def start(self, config: Config) -> None:
+        """Fetches the keys that `config` names, and waits for them as long as its rules say."""
+        await self.follow(config)
+
+    async def follow(self, config: Config) -> None:
+        """Adopts a generation: fetches new keys and waits for them, lets go of what it does not name.
+
+        Never raises for what comes; without keys an issuer's tokens are refused.
+        """
+        self._fetcher.allow_http = config.settings.spec.jwks.allow_http
+        rules = [rule for policy in config.request_authentications for rule in policy.spec.jwt_rules]
+        for rule in rules:
+            self.provider(rule)
+        with self._lock:
+            self._providers = {rule: self._providers[rule] for rule in rules}
+            used = {provider.keys for provider in self._providers.values()}
+            gone = [keys for keys in self._keys.values() if keys not in used]
+            self._keys = {name: keys for name, keys in self._keys.items() if keys in used}
+        new = [keys for keys in used if isinstance(keys, FetchedKeys) and keys.fetches == 0]
+        for keys in new:
+            keys.start()
+        await asyncio.gather(
+            *(keys.refresh() for keys in new),
+            *(keys.stop() for keys in gone if isinstance(keys, FetchedKeys)),
+        )
+
+    async def stop(self) -> None:
+        """Ends fetching; what is known stays readable."""
+        with self._lock:
+            known = list(self._keys.values())
+        await asyncio.gather(*(keys.stop() for keys in known if isinstance(keys, FetchedKeys)))
+        await self._fetcher.close()
+
+    # -- issuers -------------------------------------------------------------------------------
+
+    def provider(self, rule: JWTRule) -> Provider:
+        """What verifies tokens by `rule`; one object for all rules that say the same."""
+        with self._lock:
+            found = self._providers.get(rule)
+            if found is None:
+                found = self._providers[rule] = Provider(rule, self._keys_of(rule))
+            return found
+
+    @property
+    def providers(self) -> list[dict[str, Any]]:
+        """Every issuer for the admin listener: its keys without their material, when and how they came."""
+        with self._lock:
+            known = list(self._providers.values())
+        return [
+            {
+                "issuer": provider.rule.issuer or "",
+                **provider.keys.status(),
+                "cached_tokens": len(provider.cache),
+                "cache_hits": provider.cache.hits,
+                "cache_misses": provider.cache.misses,
+            }
+            for provider in known
+        ]
+
+    def _keys_of(self, rule: JWTRule) -> Keys:
+        timeout = rule.timeout or FETCH_TIMEOUT
+        name = _source(rule, timeout)
+        found = self._keys.get(name)
+        if found is None:
+            found = self._keys[name] = self._new_keys(*name)
+        return found
+
+    def _new_keys(self, kind: str, text: str, timeout: float) -> Keys:
+        if kind == "jwks":
+            return written_keys(text)
+        fetch = self._fetcher.keys if kind == "uri" else self._fetcher.discovered
+
+        return FetchedKeys(
+            text,
+            lambda: fetch(text, timeout),
+            patience=timeout,
+            clock=self._clock,
+            wall=self._wall,
+            sleep=self._sleep,
+        )
+
+
+def _source(rule: JWTRule, timeout: float) -> tuple[str, str, float]:
+    """Where the keys of a rule come from; rules with the same source share them."""
+    if rule.jwks:
+        return "jwks", rule.jwks, 0.0
+    if rule.jwks_uri:
+        return "uri", rule.jwks_uri, timeout
+    return "issuer", rule.issuer or "", timeout
