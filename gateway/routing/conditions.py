@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.routing.strings import PRESENT, Form, Pattern, Test, compile_match
+from gateway.security.claims import nested, texts
 
 if TYPE_CHECKING:
     from gateway.config.fields import StringMatch
@@ -59,8 +60,8 @@ def compile_conditions(match: HTTPMatchRequest | None, *, port: int | None) -> t
         *_path(match),
         *_method(match.method),
         *_authority(match.authority),
-        *(_header(name.lower(), wanted) for name, wanted in match.headers.items()),
-        *(_header(name.lower(), wanted, inverted=True) for name, wanted in match.without_headers.items()),
+        *(_header(name, wanted) for name, wanted in match.headers.items()),
+        *(_header(name, wanted, inverted=True) for name, wanted in match.without_headers.items()),
         *(_query(name, wanted) for name, wanted in match.query_params.items()),
         *_scheme(match.scheme),
     ]
@@ -125,7 +126,8 @@ def _scheme(match: StringMatch | None) -> Iterator[Condition]:
 def _header(name: str, wanted: StringMatch | None, *, inverted: bool = False) -> Condition:
     """A header, a pseudo header of HTTP/2 (`host` is `:authority`), or a claim."""
     if name.startswith(CLAIMS):
-        return _claim(name, wanted, inverted=inverted)
+        return _claim(name, wanted, inverted=inverted)  # Other than headers, claims are case-sensitive.
+    name = name.lower()
     pattern, key = compile_match(wanted), name.encode()
     pseudo = _PSEUDO.get(name)
     if pseudo is None:
@@ -199,15 +201,8 @@ def _claim(name: str, wanted: StringMatch | None, *, inverted: bool) -> Conditio
     test = pattern.test
 
     def check(request: Request) -> bool:
-        return any(map(test, _claim_values(request, path))) is not inverted
+        claims = request.claims
+        values = () if claims is None else texts(nested(claims, path))
+        return any(map(test, values)) is not inverted
 
     return Condition("claim", pattern, check, name=".".join(path).encode(), inverted=inverted)
-
-
-def _claim_values(request: Request, path: tuple[str, ...]) -> list[bytes]:
-    """The texts of a claim of the verified token: itself, or the members of a list; none before that."""
-    value = getattr(request, "claims", None)
-    for part in path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    members = value if isinstance(value, list | tuple) else (value,)
-    return [member.encode(errors="replace") for member in members if isinstance(member, str)]

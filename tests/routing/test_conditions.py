@@ -156,6 +156,9 @@ def verified(claims: object) -> Verified:
         ("@request.auth.claims.group", {}, False),
         ("@request.auth.claims[realm][roles]", {"realm": {"roles": ["admin"]}}, True),
         ("@request.auth.claims.realm.roles", {"realm": "admin"}, False),
+        ("@request.auth.claims.memberOf", {"memberOf": "admin", "memberof": "guest"}, True),
+        ("@request.auth.claims.memberOf", {"memberof": "admin"}, False),
+        ("@request.auth.claims[https://a.test/Roles]", {"https://a.test/Roles": ["admin"]}, True),
     ],
 )
 def test_claims_of_a_verified_token(name: str, claims: object, expected: bool) -> None:

@@ -91,3 +91,14 @@ def test_equal_demands_keep_their_order() -> None:
 
     assert match(request("/a")) is routes[0]
     assert match(request("/a", {"x-v": "0"})) is routes[1]
+
+
+def test_routes_by_claims_are_tried_in_order() -> None:
+    """A claim is no header, so nothing can be looked up for it: with and without a token the answer is right."""
+    name = "@request.auth.claims.group"
+    routes = [Counted(n, {"headers": {name: {"exact": f"g{n}"}}}) for n in range(40)]
+    index, asked = compile_index(routes), request("/", {name: "g3"})
+    assert index(asked) is None
+    asked.claims = {"group": ["x", "g31", "g7"]}
+
+    assert index(asked) is routes[7]
