@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 LIMIT, MOST = 50, 1000
 """Requests in an answer when nobody says, and at most."""
 
-FILTERS = ("id", "status", "flag", "route", "cluster", "endpoint", "path", "min_ms", "limit")
+FILTERS = ("id", "failed", "status", "flag", "route", "cluster", "endpoint", "path", "min_ms", "limit")
 """Query parameters of `/requests`."""
 
 
 def routes(recorder: Recorder, control: Control) -> list[Route]:
     """`/requests?…` and `/requests/ID`.
 
-    `status` is a code or a class (`503`, `5xx`), `flag` one of Envoy's (`UF`; `any`: has one), `route` a name
-    or where it is written, `cluster` and `endpoint` a part of the name, `path` a prefix, `min_ms` the least
-    duration. The newest come first.
+    `failed=1`: only those that went wrong (5xx, clients that left, answers cut off). `status` is a code or a
+    class (`503`, `5xx`), `flag` one of Envoy's (`UF`; `any`: has one), `route` a name or where it is written,
+    `cluster` and `endpoint` a part of the name, `path` a prefix, `min_ms` the least duration. The newest
+    come first.
     """
 
     async def many(request: Request) -> Response:
@@ -77,6 +78,7 @@ class Wanted:
         self._tests: list[Callable[[Entry], bool]] = []
         if least:
             self._tests.append(lambda entry: entry.ended_at - entry.exchange.started_at >= least)
+        self._failed = query.get("failed", "0") not in {"0", ""}
         for name, make in _TESTS.items():
             if query.get(name):
                 self._tests.append(make(query[name]))
@@ -84,7 +86,7 @@ class Wanted:
     def chosen(self, recorder: Recorder) -> list[dict[str, Any]]:
         """Their summaries, the newest first."""
         found: list[dict[str, Any]] = []
-        for entry in recorder.entries():
+        for entry in recorder.failures() if self._failed else recorder.entries():
             if len(found) >= self.limit:
                 break
             if all(test(entry) for test in self._tests):

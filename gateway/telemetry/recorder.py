@@ -177,6 +177,11 @@ class Recorder:
         for entry in sorted(kept.values(), key=lambda item: item[1], reverse=True):
             yield Entry(*entry)
 
+    def failures(self) -> Iterator[Entry]:
+        """Every exchange that went wrong and is kept, the newest first."""
+        for entry in reversed(tuple(self.failed)):
+            yield Entry(*entry)
+
     def find(self, request_id: str) -> Entry | None:
         """The newest exchange of this id; a client may repeat one when it is trusted."""
         for ring in (self.recent, self.failed, self.refused):
