@@ -32,3 +32,8 @@ class Peer:
     version: str = ""
     """`TLSv1.3`."""
     cipher: str = ""
+    local_uris: tuple[str, ...] = ()
+    """URIs of the certificate that we showed the peer (`By` in x-forwarded-client-cert)."""
+    server: str = ""
+    """The server of a Gateway document that shook hands, `default/edge/https`; empty when another program's
+    TLS did (`uvicorn --ssl-...`)."""
