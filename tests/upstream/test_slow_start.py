@@ -6,9 +6,12 @@ from collections import Counter
 
 import pytest
 from support.clock import FakeClock
+from support.documents import config_of
 from support.upstreams import cluster_of
+from test_rules import rule
+from test_services import STATIC, entry
 
-from gateway.upstream import Cluster, Policy
+from gateway.upstream import Cluster, Policy, plan
 from gateway.upstream.cluster_config import Warmup
 from gateway.upstream.selection import Member
 from gateway.upstream.slow_start import share
@@ -89,3 +92,24 @@ def test_weights_are_what_is_configured() -> None:
     """Whoever lists the endpoints sees weights, not shares of the moment."""
     clock = FakeClock()
     assert tuple(joined(Policy.ROUND_ROBIN, clock, Warmup(60.0)).weights) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("balancer", "expected"),
+    [
+        ("warmup: {duration: 60s}", Warmup(60.0)),
+        ("warmup: {duration: 60s, minimumPercent: 0.0, aggression: 2.0}", Warmup(60.0, 0.0, 2.0)),
+        ("warmupDurationSecs: 30s", Warmup(30.0)),
+        ("simple: ROUND_ROBIN, warmup: {duration: 1s}", Warmup(1.0)),
+        ("simple: RANDOM, warmup: {duration: 1s}", None),
+        ("consistentHash: {useSourceIp: true}, warmup: {duration: 1s}", None),
+        ("simple: ROUND_ROBIN", None),
+    ],
+)
+def test_warm_up_is_for_round_robin_and_least_request(balancer: str, expected: Warmup | None) -> None:
+    """As in Istio; both spellings."""
+    endpoints = "endpoints: [{address: 10.0.0.1}]"
+    text = entry("a", f"hosts: [reviews], {STATIC}, {endpoints}")
+    text += rule("a", "reviews", spec=f"trafficPolicy: {{loadBalancer: {{{balancer}}}}}")
+    (found,) = plan(config_of(text)).clusters.values()
+    assert found.warmup == expected
