@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 BESIDE = frozenset({Flag.RETRIES_EXHAUSTED, Flag.DELAY_INJECTED})
 """Flags that say something about the request, but not why it failed when there is another one."""
 
+DENIED = {
+    "method": "its method is not idempotent and the backend may have acted on it; name the event in `retryOn`"
+    " if it may be repeated all the same",
+    "body": "its body was too large to be kept, or only a part of it was there",
+    "overloaded": "the backend said that it has too much to do",
+    "attempts": "every retry that the route allows was used",
+    "budget": "as many retries as the cluster may have were already under way",
+}
+"""Why a failed attempt is not repeated, as the retry policy calls it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
@@ -134,8 +144,11 @@ def _notes(happened: Happened) -> list[str]:
         places = ", ".join(dict.fromkeys(happened.tried))
         notes.append(f"It was tried {happened.tries} times ({places}); this is about the last one.")
     if happened.retries_denied:
-        notes.append(f"It was not tried again: {happened.retries_denied.replace('_', ' ')}.")
-    if Flag.RETRIES_EXHAUSTED in happened.flags and principal_flag(happened.flags) != Flag.RETRIES_EXHAUSTED:
+        notes.append(
+            f"It was not tried again: {DENIED.get(happened.retries_denied, happened.retries_denied)}."
+        )
+    exhausted = Flag.RETRIES_EXHAUSTED in happened.flags and happened.retries_denied != "attempts"
+    if exhausted and principal_flag(happened.flags) != Flag.RETRIES_EXHAUSTED:
         notes.append("Every retry that the route allows was used.")
     if happened.delayed or (Flag.DELAY_INJECTED in happened.flags and len(happened.flags) > 1):
         wait = f"{happened.delayed:.3g} s" if happened.delayed else "A part"

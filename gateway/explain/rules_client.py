@@ -96,6 +96,11 @@ MALFORMED = (
         "look at the client or its network; see `timeouts.requestBodyIdle`",
     ),
     _refused(
+        "misdirected_request",
+        "the Host header names a host of another certificate than the TLS connection was opened for",
+        "let the client open a connection of its own for each server name (browsers do so after 421)",
+    ),
+    _refused(
         "low_version|http_1_0|http_version",
         "the client speaks a version of HTTP that is not served here",
         "use HTTP/1.1",
