@@ -5,12 +5,14 @@ Lifetime: config. Compiled here; the exchange carries them out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.config.http_policies import GRPC_STATUSES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.config.fields import Percent
     from gateway.config.http_policies import HTTPFaultInjection, HTTPRetry
     from gateway.upstream import Cluster
@@ -21,6 +23,15 @@ DEFAULT_RETRY_ON = frozenset(
 """Istio's default policy. It lists no status code, so the last word does nothing."""
 DEFAULT_RETRIES = 2
 DEFAULT_BACKOFF = 0.025
+
+GRPC_WORDS = {
+    "cancelled": 1,
+    "deadline-exceeded": 4,
+    "resource-exhausted": 8,
+    "internal": 13,
+    "unavailable": 14,
+}
+"""Conditions that are gRPC statuses, and their codes."""
 
 MILLION = 1_000_000
 
@@ -43,6 +54,28 @@ class RetryPolicy:
     """Avoid endpoints already tried."""
     backoff: float = DEFAULT_BACKOFF
     """Seconds; retry N waits a uniform random time up to min(backoff * 2**(N-1), max_backoff)."""
+    named: bool = False
+    """Whether the route itself says what is repeated. Then it holds for every method; Istio's default list
+    repeats a POST only when no backend has seen it."""
+    suspects: frozenset[int] = field(init=False, compare=False, repr=False)
+    """Statuses that may be repeated: an answer with another one, and without grpc-status, is final."""
+    grpc: Mapping[int, str] = field(init=False, compare=False, repr=False)
+    """gRPC statuses that are repeated, with their condition."""
+
+    def __post_init__(self) -> None:
+        words = self.retry_on
+        suspects = set(self.statuses)
+        if "5xx" in words:
+            suspects.update(range(500, 600))
+        if "gateway-error" in words:
+            suspects.update((502, 503, 504))
+        if "retriable-4xx" in words:
+            suspects.add(409)
+        if "envoy-ratelimited" in words:  # A header says it, with any status.
+            suspects.update(range(100, 600))
+        grpc = {code: word for word, code in GRPC_WORDS.items() if word in words}
+        object.__setattr__(self, "suspects", frozenset(suspects))
+        object.__setattr__(self, "grpc", grpc)
 
     @property
     def max_backoff(self) -> float:
@@ -78,6 +111,7 @@ def compile_retries(
         remote_localities=bool(retry.retry_remote_localities),
         ignore_previous_hosts=retry.retry_ignore_previous_hosts is not False and not sticky,
         backoff=retry.backoff or DEFAULT_BACKOFF,
+        named=bool(retry.retry_on),
     )
 
 

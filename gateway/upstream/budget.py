@@ -26,13 +26,27 @@ class RetryBudget:
     once costs no client an error, and over time retries still are no more than the share.
     """
 
-    __slots__ = ("_attempts", "_owed", "in_flight", "max_retries", "refused", "saved", "share")
+    __slots__ = (
+        "_attempts",
+        "_owed",
+        "exhausted",
+        "in_flight",
+        "made",
+        "max_retries",
+        "refused",
+        "saved",
+        "share",
+    )
 
     def __init__(self) -> None:
         self.share: RetryShare | None = None
         self.max_retries = UNLIMITED
         self.in_flight = 0
         """Retries that were granted and are not over, those that still wait for their turn included."""
+        self.made = 0
+        """Retries that were granted."""
+        self.exhausted = 0
+        """Requests that failed in spite of all the retries their route allows."""
         self.refused = 0
         """Retries that were not made because there were too many."""
         self.saved = 0.0
@@ -76,6 +90,7 @@ class RetryBudget:
                 return False
             self.saved -= 1.0
         self.in_flight += 1
+        self.made += 1
         return True
 
     def give_back(self) -> None:

@@ -57,6 +57,33 @@ def test_numbers_in_retry_on_are_status_codes() -> None:
     assert policy.retries == 3
 
 
+def test_a_policy_is_named_when_the_route_lists_what_is_repeated() -> None:
+    """Attempts alone leave Istio's default list."""
+    named = {text: retries({"attempts": 1, "retryOn": text}).named for text in ("", "503", "reset")}  # type: ignore[union-attr]
+    assert named == {"": False, "503": True, "reset": True}
+    assert not RetryPolicy().named
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "suspects", "grpc"),
+    [
+        ("", set(), {1: "cancelled", 14: "unavailable"}),
+        ("503,429", {503, 429}, {}),
+        ("5xx", set(range(500, 600)), {}),
+        ("gateway-error,retriable-4xx", {502, 503, 504, 409}, {}),
+        ("envoy-ratelimited", set(range(100, 600)), {}),
+        ("internal,deadline-exceeded,resource-exhausted", set(), {13: "internal"}),
+    ],
+)
+def test_a_policy_knows_which_answers_to_look_at(
+    retry_on: str, suspects: set[int], grpc: dict[int, str]
+) -> None:
+    policy = retries({"attempts": 1, "retryOn": retry_on})
+    assert policy is not None
+    assert policy.suspects == suspects
+    assert policy.grpc.items() >= grpc.items()
+
+
 def test_other_fields() -> None:
     """Durations in seconds; an empty retryOn is the default list."""
     policy = retries(
