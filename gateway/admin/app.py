@@ -14,7 +14,10 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from gateway.admin import requests, stats
 from gateway.admin.clusters import clusters_json, clusters_text
+from gateway.admin.console import Console, Sources
+from gateway.admin.console.sources import no_edge
 from gateway.admin.dump import documents_json, plain, reload_json, sources_json, status_json
 from gateway.admin.metrics import CONTENT_TYPE, ControlMetrics
 from gateway.admin.pages import index
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from gateway.control.control import Control
+    from gateway.telemetry.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -37,12 +41,29 @@ LOGGERS = "gateway"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-def admin_app(control: Control, metrics: Callable[[], bytes] | None = None) -> Starlette:
-    """The application; `metrics` gives further expositions in Prometheus' text format, called in a thread."""
+def admin_app(
+    control: Control,
+    metrics: Callable[[], bytes] | None = None,
+    *,
+    recorder: Recorder | None = None,
+    edge: Callable[[], Any] = no_edge,
+) -> Starlette:
+    """The application.
+
+    `metrics` gives further expositions in Prometheus' text format, called in a thread. `recorder` has the
+    last exchanges, `edge` gives the client side when the server is ours; without them `/requests` and
+    `/stats.json` are not there, and pages of the console are empty.
+    """
     pages = _Pages(control, metrics)
+    console = Console(Sources(control, recorder, edge))
+    remembered = []
+    if recorder is not None:
+        remembered = [*requests.routes(recorder, control), *stats.routes(recorder, control)]
     return Starlette(
         routes=[
-            Route("/", pages.index),
+            *console.routes(),
+            Route("/help", pages.index),
+            *remembered,
             Route("/ready", pages.ready),
             Route("/healthz", pages.healthz),
             Route("/status", pages.status),

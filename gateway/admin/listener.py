@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.admin.app import admin_app
+from gateway.admin.console.sources import no_edge
 from gateway.admin.guard import Guard, HostRule
 from gateway.config.settings import host_port
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.control.control import Control
+    from gateway.telemetry.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +71,17 @@ class AdminListener:
         address: str | None = None,
         hosts: Iterable[str] = (),
         metrics: Callable[[], bytes] | None = None,
+        recorder: Recorder | None = None,
+        edge: Callable[[], Any] = no_edge,
     ) -> None:
+        """`metrics`: expositions for `/metrics`. `recorder`: the last exchanges, for the console. `edge`: the
+        lifespan state's `Edge` when there is one.
+        """
         self._given = address
         self._hosts = tuple(hosts)
         self._metrics = metrics
+        self._recorder = recorder
+        self._edge = edge
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self.address: str | None = None
@@ -101,7 +110,7 @@ class AdminListener:
         rule = HostRule(host, self._hosts)
         if not rule.local:
             logger.warning("the admin listener on %s can be reached from other machines", text)
-        app = Guard(admin_app(control, self._metrics), rule)
+        app = Guard(admin_app(control, self._metrics, recorder=self._recorder, edge=self._edge), rule)
         self._server = _server(app)
         await self._server.open(opened)
         self._task = asyncio.get_running_loop().create_task(self._server.main_loop(), name="gateway-admin")

@@ -1,4 +1,4 @@
-"""The index page of the admin listener.
+"""The page that says what can be asked of the admin listener.
 
 Lifetime: config (pure functions).
 """
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gateway.control.control import Control
 
 ENDPOINTS = (
+    ("GET", "/", "the console"),
     ("GET", "/ready", "200 while traffic should come here, 503 while starting or draining"),
     ("GET", "/healthz", "200 while the event loop turns"),
     ("GET", "/status", "generation, state, last reload and its findings"),

@@ -31,7 +31,7 @@ class Attempt:
     digest: str = ""
     """Of the generation's files; empty when none came of the attempt."""
     sources: Mapping[str, str] | None = None
-    """The generation's files, path to text. They may hold secrets. None: there was none, or it is long ago."""
+    """The generation's files, path to text. They may hold secrets. None: none, or long ago."""
 
 
 class History:

@@ -279,7 +279,7 @@ def test_the_index_escapes_what_it_did_not_write(file: Path) -> None:
     """A file may be called anything (CVE-2026-73546)."""
 
     async def play(client: httpx.AsyncClient, control: Control) -> None:
-        answer = await client.get("/")
+        answer = await client.get("/help")
         assert answer.headers["content-type"].startswith("text/html")
         assert "&lt;b&gt;routes.yaml" in answer.text
         assert "<b>" not in answer.text

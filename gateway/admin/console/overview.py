@@ -1,0 +1,70 @@
+"""The first page: is it well, and if not, where to look.
+
+Lifetime: request (pure functions).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.admin.console.places import cluster_label, is_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.admin.console.flows import Flows
+    from gateway.admin.console.sources import Sources
+
+BUSIEST: Final = 8
+"""Routes and clusters on the page."""
+
+
+def overview(sources: Sources, flows: Flows) -> dict[str, Any]:
+    """Present rates, the last quarter of an hour, the busiest places, and what needs attention."""
+    clusters = sources.control.snapshot.clusters
+    endpoints = [endpoint for each in clusters.values() for endpoint in each.endpoints]
+    edge = sources.edge()
+    return {
+        "rates": flows.total(),
+        "in_flight": sum(endpoint.active for endpoint in endpoints),
+        "connections": None if edge is None else edge.connections,
+        "endpoints": len(endpoints),
+        "ejected": sum(is_out(endpoint) for endpoint in endpoints),
+        "history": flows.history(),
+        "routes": flows.busiest_routes(BUSIEST),
+        "clusters": [{**cluster_label(name), **shown} for name, shown in flows.busiest_clusters(BUSIEST)],
+        "attention": list(_attention(sources)),
+    }
+
+
+def _attention(sources: Sources) -> Iterator[dict[str, str]]:
+    """What an operator should know of, the worst first."""
+    control = sources.control
+    if control.refused:
+        error = control.counts.last_error or "it has errors"
+        yield _item("error", f"The last change was refused: {error}", "#/configuration")
+    if str(control.state) != "ready":
+        yield _item(
+            "warning", f"The gateway is {control.state}: load balancers stay away.", "#/configuration"
+        )
+    counts = Counter(finding.severity for finding in control.serving_findings)
+    for severity in ("error", "warning"):
+        if counts[severity]:
+            many = "" if counts[severity] == 1 else "s"
+            text = f"{counts[severity]} {severity}{many} about the serving configuration"
+            yield _item(severity, text, "#/configuration")
+    for name, cluster in sorted(control.snapshot.clusters.items()):
+        out = [each.address for each in cluster.endpoints if is_out(each)]
+        if out:
+            place = f"{cluster.config.host} {cluster.config.subset}".rstrip()
+            text = (
+                f"{', '.join(out[:3])} gets no requests: ejected from {place}, or failing its health checks"
+            )
+            yield _item("warning", text, f"#/clusters?q={name}")
+        if not cluster.endpoints:
+            yield _item("error", f"{name} has no endpoint", f"#/clusters?q={name}")
+
+
+def _item(severity: str, text: str, link: str) -> dict[str, str]:
+    return {"severity": severity, "text": text, "link": link}

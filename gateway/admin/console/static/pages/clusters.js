@@ -1,0 +1,94 @@
+// Clusters: endpoints, ejections with their countdown, how full the limits are.
+
+import { h } from "../dom.js";
+import { duration, rate, short, span } from "../format.js";
+import { badge, facts, field, gauge, lock, success, table, title as heading } from "../parts.js";
+
+export const title = "Clusters";
+export const interval = 1000;
+
+export async function load(get, _params, signal) {
+  return get("/console/api/clusters", signal);
+}
+
+export function render(data, view) {
+  const wanted = (view.params.get("q") ?? "").toLowerCase();
+  const clusters = data.clusters.filter((cluster) => text(cluster).includes(wanted));
+  return [
+    heading("Clusters"),
+    h("form", { class: "filters", role: "search" }, field("Filter", h("input", { type: "search", name: "q", value: view.params.get("q") ?? "", placeholder: "service, subset or address" }))),
+    data.hidden ? h("p", { class: "notice" }, `The busiest ${data.clusters.length}; ${data.hidden} more are not shown.`) : null,
+    clusters.length ? h("div", { class: "stack" }, clusters.map(card)) : h("p", { class: "empty" }, "No cluster."),
+  ];
+}
+
+function text(cluster) {
+  return [cluster.name, ...cluster.endpoints.map((endpoint) => endpoint.address)].join(" ").toLowerCase();
+}
+
+function card(cluster) {
+  const failing = cluster.endpoints.filter((endpoint) => endpoint.health !== "healthy").length;
+  return h(
+    "section",
+    { class: "card", "data-key": cluster.name },
+    h("h2", null, short(cluster.host), cluster.subset ? ` ${cluster.subset}` : "", h("span", { class: "muted small" }, ` port ${cluster.port} `), lock(cluster.tls),
+      failing ? badge(`${failing} of ${cluster.endpoints.length} out`, "warn") : null),
+    h("div", { class: "split" },
+      facts([
+        ["Requests/s", rate(cluster.rps)],
+        ["Success", success(cluster.success)],
+        ["p50", duration(cluster.p50)],
+        ["p99", duration(cluster.p99)],
+        ["Balancing", words(cluster.policy)],
+        ["Addresses", words(cluster.resolution)],
+      ]),
+      h("div", { class: "gauges", role: "group", "aria-label": "Limits" }, limits(cluster)),
+    ),
+    table(`Endpoints of ${cluster.name}`, [
+      { name: "Endpoint", head: true, cell: (endpoint) => h("code", null, endpoint.address) },
+      { name: "Health", cell: health },
+      { name: "Weight", num: true, cell: (endpoint) => endpoint.weight },
+      { name: "Requests/s", num: true, cell: (endpoint) => rate(endpoint.rps) },
+      { name: "Success", num: true, cell: (endpoint) => success(endpoint.success) },
+      { name: "Active", num: true, cell: (endpoint) => endpoint.active },
+      { name: "Connections", num: true, cell: (endpoint) => `${endpoint.connections}${endpoint.idle ? `, ${endpoint.idle} idle` : ""}` },
+      { name: "Since start", num: true, cell: (endpoint) => endpoint.requests },
+    ], cluster.endpoints, { key: (endpoint) => endpoint.address, empty: "No endpoint: every request is answered 503." }),
+    h("p", { class: "sub" }, h("code", null, cluster.name)),
+  );
+}
+
+/** Ejected endpoints say why and for how long still; the seconds left are the gateway's, asked for anew each second. */
+function health(endpoint) {
+  if (endpoint.health === "healthy") return badge("healthy", "good");
+  const left = endpoint.ejected_for ?? endpoint.returns_in;
+  return [
+    badge(endpoint.health, "warn"),
+    left ? h("span", { class: "countdown" }, ` back in ${span(Math.ceil(left))}`) : null,
+    endpoint.ejected_because ? h("span", { class: "sub" }, endpoint.ejected_because) : null,
+  ];
+}
+
+function limits(cluster) {
+  const known = cluster.limits ?? {};
+  const rows = Object.entries(known).map(([name, limit]) => gauge(words(name), limit.used ?? 0, limit.limit));
+  if (rows.length) return rows;
+  return [
+    gauge("Connections", cluster.connections, cluster.max_connections),
+    gauge("Waiting", cluster.pending, cluster.max_pending ?? null),
+  ];
+}
+
+function words(name) {
+  const text_ = String(name).replaceAll("_", " ").toLowerCase();
+  return text_.charAt(0).toUpperCase() + text_.slice(1);
+}
+
+export const on = {
+  input(event, view) {
+    if (event.target.name === "q") view.choose({ q: event.target.value });
+  },
+  submit(event) {
+    event.preventDefault();
+  },
+};

@@ -1,0 +1,44 @@
+// Certificates with the time they have left, who may call, and who was seen.
+
+import { h } from "../dom.js";
+import { span, when } from "../format.js";
+import { badge, section, table, title as heading } from "../parts.js";
+
+export const title = "Identities";
+export const interval = 10000;
+
+const DAY = 86400;
+
+export async function load(get, _params, signal) {
+  return get("/console/api/identities", signal);
+}
+
+export function render(data) {
+  return [
+    heading("Identities and certificates"),
+    section("Certificates", null, table("Certificates", [
+      { name: "Certificate", head: true, className: "grow", cell: (item) => [h("strong", null, item.subject || item.error), h("span", { class: "sub" }, h("code", null, item.path))] },
+      { name: "Names", className: "grow", cell: (item) => h("ul", { class: "plain" }, (item.names ?? []).map((name) => h("li", null, h("code", null, name)))) },
+      { name: "Used as", className: "grow", cell: (item) => h("ul", { class: "plain" }, item.used.map((use) => h("li", null, use))) },
+      { name: "Ends", cell: (item) => ends(item, data.now) },
+    ], data.certificates, { key: (item) => `${item.path} ${item.fingerprint}`, empty: "The configuration names no certificate: clients and endpoints are spoken to in plain text." })),
+    section("Policies", null, table("Policies about who may call", [
+      { name: "Policy", head: true, cell: (item) => [h("strong", null, item.name), h("span", { class: "sub" }, item.kind)] },
+      { name: "Says", cell: (item) => h("code", null, item.says) },
+      { name: "For", cell: (item) => item.applies },
+    ], data.policies, { key: (item) => `${item.kind} ${item.name}`, empty: "No policy restricts who may call." })),
+    section("Callers", null, table("Callers seen lately", [
+      { name: "Principal", head: true, className: "grow", cell: (item) => h("code", null, item.principal) },
+      { name: "By", cell: (item) => item.kind },
+      { name: "Requests", num: true, cell: (item) => item.requests },
+      { name: "Turned away", num: true, cell: (item) => item.refused },
+    ], data.callers ?? [], { key: (item) => `${item.kind} ${item.principal}`, empty: "No caller with a verified certificate or token among the last requests." })),
+  ];
+}
+
+function ends(item, now) {
+  if (item.error) return badge("cannot be read", "bad");
+  const left = item.not_after - now;
+  const kind = left < 7 * DAY ? "bad" : left < 30 * DAY ? "warn" : "good";
+  return [badge(left > 0 ? `in ${span(left)}` : `${span(-left)} ago`, kind), h("span", { class: "sub" }, when(item.not_after))];
+}
