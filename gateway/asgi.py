@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from gateway.admin import AdminListener
 from gateway.config import ConfigError, render
 from gateway.control import Control
-from gateway.exchange.downstream import Aborted
+from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.spine import Spine
 from gateway.telemetry.record import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from pathlib import Path
+
+    from gateway.exchange.downstream import Downstream
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -59,7 +61,7 @@ class Gateway:
         self._control = self._given = control
         self._adopt = adopt
         self.telemetry = Telemetry()
-        self._serve: Callable[[dict[str, Any], Receive, Send], Awaitable[None]] | None = None
+        self._spine: Spine | None = None
         self._admin: AdminListener | None = None
         self._generation = 0
 
@@ -80,20 +82,23 @@ class Gateway:
         """The ASGI interface."""
         kind = scope["type"]
         if kind == "http":
-            serve = self._serve
-            if serve is None:
+            if self._spine is None:
                 await self.start()  # A server without lifespan: the first request starts us.
-                serve = self._serve
-                assert serve is not None
+            downstream = AsgiDownstream(scope, receive, send)
             try:
-                await serve(scope, receive, send)
-            except Aborted:
-                _cut(scope)
+                await self.direct(downstream)
+            finally:
+                downstream.close()
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1003, "reason": "not supported"})
+
+    def direct(self, downstream: Downstream) -> Coroutine[Any, Any, None]:
+        """Serves one request of a started gateway: what our own server calls, without ASGI between us."""
+        assert self._spine is not None
+        return self._spine.serve(downstream)
 
     async def start(self) -> None:
         """Loads the configuration unless that has been done, and begins to serve it; ConfigError."""
@@ -103,7 +108,7 @@ class Gateway:
         await control.start()
         self.telemetry.configure(control.snapshot.config.settings, asyncio.get_running_loop())
         self._generation = control.generation
-        self._serve = Spine(self._snapshot, self.telemetry.record).serve
+        self._spine = Spine(self._snapshot, self.telemetry.record)
         await self._start_admin()
 
     async def stop(self) -> None:
@@ -114,7 +119,7 @@ class Gateway:
         await self.control.stop()
         self._control = self._given  # a stopped one cannot start again
         self.telemetry.close()
-        self._serve = None
+        self._spine = None
 
     def _snapshot(self) -> Any:
         snapshot = self._control.snapshot  # type: ignore[union-attr] # start() made it
@@ -151,13 +156,3 @@ class Gateway:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-
-def _cut(scope: dict[str, Any]) -> None:
-    """Closes the client's connection in the middle of a response: never a clean end (R15)."""
-    connection = (scope.get("extensions") or {}).get("gateway")
-    if connection is not None:
-        connection.abort()
-        return
-    message = "the upstream's response ended early; the client's connection is closed"
-    raise RuntimeError(message)

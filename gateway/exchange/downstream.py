@@ -1,98 +1,218 @@
-"""The client's side of an exchange: learning that it left, sending replies, cutting a response off.
+"""The client's side of an exchange: what the spine asks of it, and how an ASGI server provides that.
 
-Lifetime: request (plain functions over one exchange's ASGI callables).
+Lifetime: request.
+
+Our own server's streams (`gateway.server.stream`) are such a side by themselves; `AsgiDownstream` makes one
+of `scope`, `receive` and `send`, for every other server and for a gateway inside somebody's application.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.exchange.facts import ExchangeFacts
+from gateway.http.reply import ClientLeft
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.exchange.exchange import Exchange
     from gateway.http.headers import Headers
-    from gateway.http.reply import Reply
+    from gateway.http.host import Authority
+    from gateway.http.peer import Peer
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+UNKNOWN_LENGTH = -1
 
 
 class Aborted(Exception):  # noqa: N818 - tells the server to close, blames nobody
     """The response cannot be completed: the server must close the connection, never end it cleanly."""
 
 
-def watch(exchange: Exchange, scope: dict[str, Any], receive: Receive) -> asyncio.Task[None] | None:
-    """Sees to it that `exchange.client_gone` is called when the client leaves.
+class Downstream(Protocol):
+    """A client that asked something."""
 
-    Our own server calls back. On others only a pending `receive()` tells; the task that waits for it is
-    returned and must be cancelled at the end. With a request body the upload does that waiting.
-    """
-    extensions = scope.get("extensions")
-    connection = extensions.get("gateway") if extensions else None
-    if connection is not None:
-        connection.on_disconnect(exchange.client_gone)
-        return None
-    if not exchange.upload_done:
-        return None
-    return asyncio.get_running_loop().create_task(_wait_for_leaving(exchange, receive))
+    @property
+    def stock(self) -> bool:
+        """The server is not ours: it has not judged the request head, and adds `date` and `server` itself."""
+
+    @property
+    def version(self) -> str:
+        """`HTTP/1.1`."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    headers: Headers
+    authority: Authority | None
+    """The Host header taken apart, when the server has done so."""
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The client's end of the connection."""
+
+    @property
+    def server(self) -> tuple[str, int | None] | None:
+        """Our end of it."""
+
+    @property
+    def peer(self) -> Peer | None:
+        """The TLS side of the client; None without TLS."""
+
+    @property
+    def resume(self) -> Callable[[], None] | None:
+        """What a parked exchange is resumed by; None when it runs in a task (`gateway.http.parking`)."""
+
+    def on_disconnect(self, callback: Callable[[], object]) -> None:
+        """Calls `callback` when the client leaves before the response is complete."""
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """The next piece of the request body, and whether more is to come. Raises ClientLeft."""
+
+    def respond(self, status: int, headers: Headers, body: bytes, last: bool) -> Awaitable[None] | None:
+        """Starts the response. Returns what to await before more is sent, None when nothing."""
+
+    def relay(
+        self, status: int, headers: Headers, length: int, dated: bool, body: bytes, last: bool
+    ) -> Awaitable[None] | None:
+        """`respond` with headers that need no second look."""
+
+    def send_body(self, body: bytes, last: bool) -> Awaitable[None] | None:
+        """Goes on with the response."""
+
+    def abort(self) -> None:
+        """Cuts the client off: never a clean end of half a response (security.md R15)."""
 
 
-async def _wait_for_leaving(exchange: Exchange, receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    exchange.client_gone()
+class AsgiDownstream:
+    """A client behind an ASGI server."""
+
+    __slots__ = (
+        "_callbacks",
+        "_ended",
+        "_receive",
+        "_send",
+        "_watcher",
+        "authority",
+        "client",
+        "connection",
+        "headers",
+        "method",
+        "peer",
+        "query",
+        "raw_path",
+        "resume",
+        "scheme",
+        "server",
+        "stock",
+        "version",
+    )
+
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._callbacks: list[Callable[[], object]] = []
+        self._ended = False
+        """Nothing more of the request body is to come."""
+        self._watcher: asyncio.Task[None] | None = None
+        extensions = scope.get("extensions") or {}
+        self.connection = extensions.get("gateway")
+        """Our own server's stream, below an application that is not."""
+        self.stock = self.connection is None
+        self.version = f"HTTP/{scope['http_version']}"
+        self.method: str = scope["method"]
+        self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
+        self.query: bytes = scope["query_string"]
+        self.headers: Headers = list(scope["headers"])
+        self.authority: Authority | None = None
+        self.scheme: str = scope["scheme"]
+        self.client: tuple[str, int] | None = scope.get("client")
+        self.server: tuple[str, int | None] | None = scope.get("server")
+        self.peer: Peer | None = self.connection.peer if self.connection is not None else None
+        self.resume: Callable[[], None] | None = None
+
+    def on_disconnect(self, callback: Callable[[], object]) -> None:
+        """Our own server calls back. On others only a pending `receive()` tells; with a request body the
+        upload does that waiting, until the body is over.
+        """
+        if self.connection is not None:
+            self.connection.on_disconnect(callback)
+            return
+        self._callbacks.append(callback)
+        if self._ended or not self._has_body():
+            self._watch()
+
+    def _has_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._wait_for_leaving())
+
+    async def _wait_for_leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        for callback in self._callbacks:
+            callback()
+
+    def close(self) -> None:
+        """The exchange is over."""
+        self._callbacks.clear()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def receive(self) -> tuple[bytes, bool]:
+        """The next piece of the request body."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        more = message.get("more_body", False)
+        if not more:
+            self._ended = True
+            if self._callbacks:
+                self._watch()
+        return message.get("body", b""), more
+
+    async def respond(self, status: int, headers: Headers, body: bytes, last: bool) -> None:
+        """Starts the response."""
+        if self.stock:
+            headers = for_stock_server(headers, status)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    def relay(
+        self,
+        status: int,
+        headers: Headers,
+        length: int,  # noqa: ARG002 - as Downstream
+        dated: bool,  # noqa: ARG002
+        body: bytes,
+        last: bool,
+    ) -> Awaitable[None]:
+        """The server looks at headers itself."""
+        return self.respond(status, headers, body, last)
+
+    async def send_body(self, body: bytes, last: bool) -> None:
+        """Goes on with the response."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    def abort(self) -> None:
+        """An exception is the only way to make a stock server close in the middle of a response."""
+        if self.connection is None:
+            message = "the upstream's response ended early; the client's connection is closed"
+            raise RuntimeError(message)
+        self.connection.abort()
 
 
-def place(exchange: Exchange, scope: dict[str, Any]) -> None:
-    """Notes both ends of the client's connection, and whether the server is ours."""
-    exchange.local, exchange.peer = scope.get("server"), scope.get("client")
-    exchange.stock = "gateway" not in (scope.get("extensions") or ())
-
-
-def reply_headers(reply: Reply, request_id: str, server: bytes) -> Headers:
-    """Headers of an answer the gateway makes itself; the request id is on every one of them."""
-    headers = list(reply.headers)
-    if reply.body:
-        names = {name for name, _ in headers}
-        if b"content-type" not in names:
-            headers.append((b"content-type", b"text/plain"))
-    headers.append((b"content-length", b"%d" % len(reply.body)))
-    headers.append((b"x-request-id", request_id.encode("ascii")))
-    if server:
-        headers.append((b"server", server))
-    if reply.close:
-        headers.append((b"connection", b"close"))
-    return headers
-
-
-def operated(exchange: Exchange, headers: Headers) -> Headers:
-    """Response headers after the route's operations and CORS, for relayed answers and for our own alike."""
-    exchange.response_headers = headers
-    route = exchange.route
-    if route is None:
-        return headers
-    chosen = exchange.destination
-    operations = route.response_ops if chosen is None else chosen.response_ops
-    if operations is not None:
-        headers = operations.apply(headers, ExchangeFacts(exchange))
-    if route.cors is not None:
-        headers = route.cors(exchange.request, headers)
-    return headers
-
-
-async def send_reply(exchange: Exchange, send: Send, reply: Reply, headers: Headers) -> None:
-    """Sends `reply`; a HEAD request gets no body."""
-    exchange.status = reply.status
-    exchange.details = reply.details
-    if reply.flag is not None and reply.flag not in exchange.flags:
-        exchange.flags = (*exchange.flags, reply.flag)
-    exchange.response_headers = headers
-    exchange.committed = True
-    body = b"" if exchange.request.method == "HEAD" else reply.body
-    exchange.bytes_sent = len(body)
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+def for_stock_server(headers: Headers, status: int) -> Headers:
+    """What a stock uvicorn can be given: it repeats `date` and `server`, and fails on a 304 with a length."""
+    dropped = {b"date", b"server", b"content-length"} if status == 304 else {b"date", b"server"}
+    return [pair for pair in headers if pair[0] not in dropped]

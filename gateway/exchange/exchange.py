@@ -5,18 +5,24 @@ Lifetime: request. The spine fills it in; telemetry reads it once, when the exch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.http.flags import Flag
+from gateway.http.reply import ClientLeft
 from gateway.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     import asyncio
 
+    from gateway.exchange.deadlines import Queue
     from gateway.http.headers import Headers
     from gateway.http.request import Request
     from gateway.routing.route import Destination, Route
+    from gateway.routing.snapshot import Snapshot
     from gateway.upstream import Connection, Endpoint
+
+ClientGone = ClientLeft
+"""The client left before its response was complete; nobody upstream is to blame."""
 
 
 class TimedOut(UpstreamError):  # noqa: N818 - an event, not an error
@@ -26,87 +32,107 @@ class TimedOut(UpstreamError):  # noqa: N818 - an event, not an error
         super().__init__(Flag.UPSTREAM_TIMEOUT, "response timeout", sent=True)
 
 
-class ClientGone(Exception):  # noqa: N818 - an event, not an error
-    """The client left before its response was complete; nobody upstream is to blame."""
+class Attempt(NamedTuple):
+    """One try at an endpoint. Times are seconds of the monotonic clock."""
+
+    endpoint: Endpoint
+    started_at: float
+    connected_at: float | None
+    """None: there was never a connection."""
+    headers_at: float | None
+    """When the response head had come; None: it never did."""
+    ended_at: float
+    status: int
+    """0: no response."""
+    flag: Flag | None
+    details: str
+    """Why it failed; empty when it did not."""
+    reused: bool
+    """It went over a connection that had served before."""
+    local_address: str
 
 
 class Exchange:
-    """One request from first byte to last, its decisions and its end."""
+    """One request from first byte to last, its decisions and its end.
 
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "committed",
-        "connection",
-        "deadline",
-        "destination",
-        "details",
-        "endpoint",
-        "flags",
-        "gone",
-        "leased",
-        "local",
-        "peer",
-        "protocol",
-        "request",
-        "request_id",
-        "response_headers",
-        "route",
-        "service_time",
-        "set_cookie",
-        "started_at",
-        "status",
-        "stock",
-        "task",
-        "transport_failure",
-        "upload_done",
-        "upload_task",
-        "waiting_since",
-    )
+    What most requests leave as it is, is an attribute of the class: making one costs what it differs by.
+    """
 
-    def __init__(self, request: Request, request_id: str, protocol: str, started_at: float) -> None:
-        self.request = request
-        self.request_id = request_id
-        self.protocol = protocol
-        """`HTTP/1.1`."""
+    request: Request
+    request_id = ""
+    ended_at = 0.0
+    """Seconds of the monotonic clock; 0 while it goes on."""
+    body = -1
+    """Bytes of the request body; `hygiene.NO_BODY` or `CHUNKED`."""
+    route: Route | None = None
+    destination: Destination | None = None
+    endpoint: Endpoint | None = None
+    """Of the last attempt."""
+    connection: Connection | None = None
+    """Of the last attempt."""
+    earlier: tuple[Attempt, ...] = ()
+    """The attempts before the last one."""
+    attempt_at = 0.0
+    connected_at = 0.0
+    waiting_since = 0.0
+    """When the complete request had been sent upstream; service time counts from here."""
+    service_time = -1.0
+    """Seconds until the upstream's response head; negative when no upstream answered."""
+    upstream_status = 0
+    """Status of the last attempt's response; 0 while there is none."""
+    failure: UpstreamError | None = None
+    """How the last attempt failed."""
+    status = 0
+    """Status sent downstream; 0 while there is none, and for a client that left."""
+    flags: tuple[Flag, ...] = ()
+    details = "via_upstream"
+    transport_failure = ""
+    response_headers: Headers | None = None
+    leased = False
+    """`connection` is ours: it must be released or aborted, once."""
+    bytes_received = 0
+    bytes_sent = 0
+    set_cookie: bytes | None = None
+    """A cookie made for consistent hashing, to be sent with the response."""
+    committed = False
+    """A byte went downstream: no other answer can follow."""
+    gone = False
+    """The client left."""
+    upload_done = True
+    """The whole request body has been read from the client."""
+    upload_task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] | None = None
+    """The task to cancel when the client leaves while we wait for a connection; None otherwise."""
+    deadline: Queue | None = None
+    """Where the route's timeout is running."""
+    mirrors = 0
+    """Copies sent to mirrors."""
+    retries_denied = ""
+    """Why a retry that the policy asks for was not made."""
+    delayed = 0.0
+    """Seconds of an injected delay."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        started_at: float,
+        protocol: str,
+        peer: tuple[str, int] | None,
+        local: tuple[str, int | None] | None,
+        stock: bool,
+    ) -> None:
+        self.snapshot = snapshot
+        """The generation that it runs on."""
         self.started_at = started_at
         """Seconds of the monotonic clock."""
-        self.waiting_since = started_at
-        """When the complete request had been sent upstream; service time counts from here."""
-        self.route: Route | None = None
-        self.destination: Destination | None = None
-        self.endpoint: Endpoint | None = None
-        self.connection: Connection | None = None
-        self.status = 0
-        """Status sent downstream; 0 while there is none, and for a client that left."""
-        self.flags: tuple[Flag, ...] = ()
-        self.details = "via_upstream"
-        self.transport_failure = ""
-        self.response_headers: Headers | None = None
-        self.leased = False
-        """`connection` is ours: it must be released or aborted, once."""
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.service_time = -1.0
-        """Seconds until the upstream's response head; negative when no upstream answered."""
-        self.local: tuple[str, int] | None = None
-        """Our end of the client's connection."""
-        self.peer: tuple[str, int] | None = None
-        """The client's end."""
-        self.stock = False
+        self.protocol = protocol
+        """`HTTP/1.1`."""
+        self.peer = peer
+        """The client's end of its connection."""
+        self.local = local
+        """Our end of it."""
+        self.stock = stock
         """The server is not ours: it adds `date` and `server` itself and cannot take a length on a 304."""
-        self.set_cookie: bytes | None = None
-        """A cookie made for consistent hashing, to be sent with the response."""
-        self.committed = False
-        """A byte went downstream: no other answer can follow."""
-        self.gone = False
-        """The client left."""
-        self.upload_done = True
-        """The whole request body has been read from the client."""
-        self.upload_task: asyncio.Task[None] | None = None
-        self.task: asyncio.Task[None] | None = None
-        """The task to cancel when the client leaves while we wait for a connection; None otherwise."""
-        self.deadline: asyncio.TimerHandle | None = None
 
     @property
     def downstream_local_address(self) -> str:
@@ -120,6 +146,28 @@ class Exchange:
         if self.peer is None or not client:
             return client
         return _joined(client, self.peer[1] if client == self.peer[0] else 0)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every try, in order."""
+        return (*self.earlier, self.attempt(self.ended_at)) if self.endpoint is not None else self.earlier
+
+    def attempt(self, now: float) -> Attempt:
+        """The last try as a record of its own; it ended at `now`."""
+        assert self.endpoint is not None
+        connection, failure = self.connection, self.failure
+        return Attempt(
+            self.endpoint,
+            self.attempt_at,
+            self.connected_at or None,
+            self.waiting_since + self.service_time if self.upstream_status else None,
+            now,
+            self.upstream_status,
+            failure.flag if failure is not None else None,
+            failure.details() if failure is not None else "",
+            connection.reused if connection is not None else False,
+            connection.local_address if connection is not None else "",
+        )
 
     def client_gone(self) -> None:
         """The client left: end the upstream side at once (called by the server's side)."""

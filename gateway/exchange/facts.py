@@ -89,7 +89,8 @@ class ExchangeFacts:
     @property
     def attempts(self) -> int:
         """Tries so far."""
-        return 1 if self._exchange.endpoint is not None else 0
+        exchange = self._exchange
+        return len(exchange.earlier) + (exchange.endpoint is not None)
 
     @property
     def downstream_remote_address(self) -> str:
@@ -132,10 +133,12 @@ class ExchangeFacts:
 
     @property
     def requested_server_name(self) -> str:
-        """No TLS here."""
-        return ""
+        """SNI of the client's TLS connection."""
+        peer = self.request.peer
+        return peer.sni if peer is not None else ""
 
     @property
     def peer_uri_san(self) -> str:
-        """No client certificate here."""
-        return ""
+        """URIs of the client's certificate."""
+        peer = self.request.peer
+        return ",".join(peer.uris) if peer is not None else ""

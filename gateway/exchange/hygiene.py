@@ -1,17 +1,16 @@
-"""Step 2: from an ASGI scope to the canonical request, or to the reply that refuses it.
+"""Step 2: from what the client sent to the canonical request, or to the reply that refuses it.
 
 Lifetime: config (compiled from GatewaySettings once a generation).
 
 Every header name is classified once and remembered, so an ordinary header costs one dictionary look-up.
-The checks a strict server has made already are repeated here where they are cheap: the same application
-also runs on servers that do not make them.
+Our own server has judged the head before; behind other servers `_judge` repeats what it can.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.exchange.trust import Trust
 from gateway.http.headers import HOP_BY_HOP
@@ -22,11 +21,11 @@ from gateway.http.request import Request
 
 if TYPE_CHECKING:
     from gateway.config.settings import GatewaySettingsSpec
+    from gateway.exchange.downstream import Downstream
+    from gateway.exchange.exchange import Exchange
     from gateway.http.headers import Headers
 
-PASS, DROP, HOST, CONNECTION, FRAMING, LENGTH, FORWARDED_FOR, FORWARDED, REQUEST_ID, SINGLE, REFUSE = range(
-    11
-)
+PASS, DROP, HOST, CONNECTION, FRAMING, LENGTH, FORWARDED_FOR, FORWARDED, REQUEST_ID, REFUSE = range(10)
 
 _KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROP),
@@ -40,8 +39,8 @@ _KINDS = {
     **dict.fromkeys((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"), FORWARDED),
     **dict.fromkeys((b"x-forwarded-prefix", b"x-real-ip", b"forwarded"), FORWARDED),
     b"x-request-id": REQUEST_ID,
-    b"authorization": SINGLE,
 }
+_HTTP, _HTTPS = (b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https")
 _PROTECTED = frozenset(
     {b"host", b"authorization", b"cookie", b"content-length", b"traceparent", b"tracestate"}
 )
@@ -69,18 +68,6 @@ NO_BODY = -1
 CHUNKED = -2
 
 
-class Admitted:
-    """A request that passed hygiene, and what the spine needs beside it."""
-
-    __slots__ = ("body", "request", "request_id")
-
-    def __init__(self, request: Request, request_id: str, body: int) -> None:
-        self.request = request
-        self.request_id = request_id
-        self.body = body
-        """Bytes of the request body; NO_BODY or CHUNKED."""
-
-
 class Hygiene:
     """Admits requests under one generation's settings."""
 
@@ -94,63 +81,99 @@ class Hygiene:
         self._underscore = {"ALLOW": PASS, "DROP": DROP, "REJECT": REFUSE}[settings.underscore_headers]
         self._kinds = dict(_KINDS)
 
-    def admit(self, scope: dict[str, Any]) -> Admitted | Reply:
-        """The canonical request of `scope`, or the reply that refuses it."""
-        if scope["method"] in _METHODS_REFUSED:
-            return NOT_ALLOWED
-        raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
-        query: bytes = scope["query_string"]
-        if len(raw_path) + len(query) > self._target_bytes:
-            return TOO_LONG_TARGET
-        path = canonical(raw_path, self._rules, query)
+    def admit(  # noqa: C901, PLR0912, PLR0915 - one pass, for it runs for every request
+        self, exchange: Exchange, downstream: Downstream
+    ) -> Reply | None:
+        """Gives `exchange` its canonical request, id and body; or returns the reply that refuses it."""
+        authority = downstream.authority
+        if authority is None:
+            refused = self._judge(downstream)
+            if refused is not None:
+                return refused
+        path = canonical(downstream.raw_path, self._rules, downstream.query)
         if isinstance(path, Reply):
             return path
-        pairs = scope["headers"]
-        if len(pairs) > self._most_headers:
-            return TOO_MANY_HEADERS
-        client = scope.get("client")
+        client = downstream.client
         peer: str = client[0] if client else ""
         trust = self._trust
         trusted = not trust.nobody and trust.trusts(peer)
-        sorted_out = _Headers(trusted)
-        refused = sorted_out.read(pairs, self._kinds, self._classify)
-        if refused is not None:
-            return refused
-        if sorted_out.size > self._head_bytes:
-            return TOO_LARGE_HEAD
-        host = split_authority(sorted_out.authority)
-        if host is None:
+        host = b""
+        headers: Headers = []
+        special: _Special | None = None
+        kind_of, keep = self._kinds.get, headers.append
+        for pair in downstream.headers:
+            kind = kind_of(pair[0])
+            if kind is None:
+                kind = self._classify(pair[0])
+            if kind == PASS:
+                keep(pair)
+            elif kind == HOST:
+                host = pair[1]
+            elif kind != DROP:
+                if special is None:
+                    special = _Special(trusted)
+                refused = special.read(kind, pair, headers)
+                if refused is not None:
+                    return refused
+        scheme = downstream.scheme
+        client_ip = peer
+        forwarded_for = address = peer.encode()
+        if special is None:
+            request_id = new_request_id()
+        else:
+            if special.nominated:
+                if special.names_protected:
+                    return BAD_CONNECTION
+                nominated = special.nominated
+                headers = [pair for pair in headers if pair[0] not in nominated]
+            exchange.body = special.body
+            request_id = special.request_id or new_request_id()
+            scheme = special.scheme or scheme
+            if trusted:
+                client_ip = trust.client(peer, special.forwarded_for)
+                address = client_ip.encode()
+                if special.forwarded_for:
+                    forwarded_for = special.forwarded_for + b"," + forwarded_for
+        if authority is None and (authority := split_authority(host)) is None:
             return BAD_HOST
-        server = scope.get("server")
-        request_id = sorted_out.request_id or new_request_id()
-        scheme = sorted_out.scheme or scope["scheme"]
-        headers = sorted_out.headers
-        client_ip, address = peer, peer.encode()
-        forwarded_for = address
-        if trusted:
-            client_ip = trust.client(peer, sorted_out.forwarded_for)
-            address = client_ip.encode()
-            if sorted_out.forwarded_for:
-                forwarded_for = sorted_out.forwarded_for + b"," + forwarded_for
         headers += (
             (b"x-forwarded-for", forwarded_for),
-            (b"x-forwarded-proto", b"https" if scheme == "https" else b"http"),
+            _HTTPS if scheme == "https" else _HTTP,
             (b"x-envoy-external-address", address),
             (b"x-request-id", request_id.encode()),
         )
-        request = Request(
-            scope["method"],
+        server = downstream.server
+        exchange.request_id = request_id
+        exchange.request = request = Request(
+            downstream.method,
             scheme,
-            sorted_out.authority,
-            host[0],
+            host,
+            authority[0],
             path,
-            query,
+            downstream.query,
             headers,
             (server[1] or 0) if server else 0,
             peer,
             client_ip,
         )
-        return Admitted(request, request_id, sorted_out.body)
+        request.peer = downstream.peer
+        return None
+
+    def _judge(self, downstream: Downstream) -> Reply | None:
+        """The rules that our own server has applied before, for requests that come from another one."""
+        if downstream.method in _METHODS_REFUSED:
+            return NOT_ALLOWED
+        if len(downstream.raw_path) + len(downstream.query) > self._target_bytes:
+            return TOO_LONG_TARGET
+        headers = downstream.headers
+        if len(headers) > self._most_headers:
+            return TOO_MANY_HEADERS
+        if sum(len(name) + len(value) + 4 for name, value in headers) > self._head_bytes:
+            return TOO_LARGE_HEAD
+        names = [name for name, _ in headers]
+        if names.count(b"host") > 1:
+            return BAD_HOST
+        return REPEATED if names.count(b"authorization") > 1 else None
 
     def _classify(self, name: bytes) -> int:
         kind = PASS
@@ -163,67 +186,31 @@ class Hygiene:
         return kind
 
 
-class _Headers:
-    """One pass over a request's headers."""
+class _Special:
+    """What the headers say that are not simply passed on."""
 
-    __slots__ = (
-        "authority",
-        "body",
-        "forwarded_for",
-        "headers",
-        "nominated",
-        "request_id",
-        "scheme",
-        "singles",
-        "size",
-        "trusted",
-    )
+    __slots__ = ("body", "forwarded_for", "nominated", "request_id", "scheme", "trusted")
 
     def __init__(self, trusted: bool) -> None:
         self.trusted = trusted
-        self.headers: Headers = []
-        self.authority = b""
         self.body = NO_BODY
         self.forwarded_for = b""
         self.scheme = ""
         self.request_id = ""
-        self.nominated: list[bytes] | None = None
-        self.singles = 0
-        self.size = 0
+        self.nominated: frozenset[bytes] = frozenset()
+        """Names that Connection makes hop-by-hop."""
 
-    def read(self, pairs: Headers, kinds: dict[bytes, int], classify: Any) -> Reply | None:
-        """Sorts every header; the reply when the request is refused."""
-        headers = self.headers
-        size = 0
-        for pair in pairs:
-            name, value = pair
-            size += len(name) + len(value) + 4
-            kind = kinds.get(name)
-            if kind is None:
-                kind = classify(name)
-            if kind == PASS:
-                headers.append(pair)
-            elif kind != DROP:
-                refused = self._special(kind, pair)
-                if refused is not None:
-                    return refused
-        self.size = size
-        if self.nominated is not None:
-            return self._drop_nominated()
-        return None
+    @property
+    def names_protected(self) -> bool:
+        """Whether a header is nominated that policies or the gateway live by."""
+        return any(word in _PROTECTED or word.startswith(b"x-") for word in self.nominated)
 
-    def _special(self, kind: int, pair: tuple[bytes, bytes]) -> Reply | None:
+    def read(self, kind: int, pair: tuple[bytes, bytes], headers: Headers) -> Reply | None:
+        """Takes one header, into `headers` if it is passed on; the reply when the request is refused."""
         name, value = pair
-        if kind == HOST:
-            if self.authority:
-                return BAD_HOST
-            self.authority = value
-        elif kind == CONNECTION:
-            words = [word.strip().lower() for word in value.split(b",")]
-            self.nominated = [
-                *(self.nominated or ()),
-                *(word for word in words if word not in _CONNECTION_WORDS),
-            ]
+        if kind == CONNECTION:
+            words = {word.strip().lower() for word in value.split(b",")}
+            self.nominated |= words - _CONNECTION_WORDS
         elif kind == LENGTH:
             if self.body != NO_BODY or not _is_digits(value):
                 return BAD_FRAMING
@@ -232,18 +219,13 @@ class _Headers:
             if self.body != NO_BODY or value.lower() != b"chunked":
                 return BAD_FRAMING
             self.body = CHUNKED
-        elif kind == SINGLE:
-            self.singles += 1
-            if self.singles > 1:
-                return REPEATED
-            self.headers.append(pair)
         elif kind == REFUSE:
             return BAD_NAME
         elif self.trusted:
-            self._believe(kind, name, value)
+            self._believe(kind, name, value, headers)
         return None
 
-    def _believe(self, kind: int, name: bytes, value: bytes) -> None:
+    def _believe(self, kind: int, name: bytes, value: bytes, headers: Headers) -> None:
         """Takes a forwarding header of a trusted peer; of others they are gone."""
         if kind == FORWARDED_FOR:
             self.forwarded_for = self.forwarded_for + b"," + value if self.forwarded_for else value
@@ -254,16 +236,7 @@ class _Headers:
             if value in {b"http", b"https"}:
                 self.scheme = value.decode("ascii")
         else:
-            self.headers.append((name, value))
-
-    def _drop_nominated(self) -> Reply | None:
-        nominated = frozenset(self.nominated or ())
-        if not nominated:
-            return None
-        if any(word in _PROTECTED or word.startswith(b"x-") for word in nominated):
-            return BAD_CONNECTION
-        self.headers = [pair for pair in self.headers if pair[0] not in nominated]
-        return None
+            headers.append((name, value))
 
 
 _pool = b""

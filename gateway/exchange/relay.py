@@ -8,108 +8,108 @@ client's request is complete (Envoy `timeout`), so an upload is not counted.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gateway.exchange.downstream import operated
+from gateway.exchange.downstream import UNKNOWN_LENGTH
 from gateway.exchange.exchange import ClientGone
-from gateway.exchange.head import for_stock_server, response_headers
-from gateway.exchange.hygiene import CHUNKED
-from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
-from gateway.upstream.connection import NO_BODY, sized
+from gateway.exchange.facts import ExchangeFacts
 from gateway.upstream.errors import UpstreamError
+from gateway.upstream.response import SIZED
 
 if TYPE_CHECKING:
-    from gateway.exchange.downstream import Receive, Send
+    from collections.abc import Awaitable, Callable
+
+    from gateway.exchange.downstream import Downstream
     from gateway.exchange.exchange import Exchange
+    from gateway.http.headers import Headers
     from gateway.upstream import Connection, ResponseHead
 
 
-def start(exchange: Exchange, connection: Connection, head: bytes, body: int, receive: Receive) -> None:
-    """Sends the head and, when there is a body, starts its upload beside the response."""
-    if exchange.upload_done:
-        connection.start(head, method=exchange.request.method, body=NO_BODY)
-        return
-    framing = CHUNKED_BODY if body == CHUNKED else sized(body)
-    connection.start(head, method=exchange.request.method, body=framing)
-    exchange.upload_task = asyncio.get_running_loop().create_task(_upload(exchange, connection, receive))
-
-
-async def _upload(exchange: Exchange, connection: Connection, receive: Receive) -> None:
+async def upload(
+    exchange: Exchange, connection: Connection, downstream: Downstream, sent: Callable[[], None]
+) -> None:
+    """Carries the request body; `sent` is called at its end."""
     try:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                exchange.client_gone()
-                return
-            chunk = message.get("body", b"")
+        more = True
+        while more:
+            chunk, more = await downstream.receive()
             if chunk:
                 exchange.bytes_received += len(chunk)
                 await connection.write(chunk)
-            if not message.get("more_body", False):
-                break
         connection.finish()
-    except UpstreamError:
-        return  # Whoever reads the response learns of it as well, and decides.
-    exchange.upload_done = True
-    start_deadline(exchange, time.monotonic())
-    if not exchange.committed:
-        # Servers that do not call back tell only a pending receive() that the client left.
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    except ClientGone:
         exchange.client_gone()
+    except UpstreamError:
+        pass  # Whoever reads the response learns of it as well, and decides.
+    else:
+        exchange.upload_done = True
+        sent()
 
 
-def start_deadline(exchange: Exchange, now: float) -> None:
-    """Starts the route's timeout: the client's request is complete."""
-    exchange.waiting_since = now
-    route = exchange.route
-    if route is not None and route.timeout is not None and exchange.deadline is None:
-        loop = asyncio.get_running_loop()
-        exchange.deadline = loop.call_later(route.timeout, exchange.time_out)
-
-
-async def response(
-    exchange: Exchange, connection: Connection, head: ResponseHead, server: bytes, send: Send
-) -> None:
-    """Relays head and body; returns when the last byte was handed to the client's transport."""
-    if exchange.gone:
-        raise ClientGone
-    headers = response_headers(head.headers, head.status, exchange.service_time, server)
+def respond(
+    exchange: Exchange, downstream: Downstream, head: ResponseHead, server: bytes, chunk: bytes, last: bool
+) -> Awaitable[None] | None:
+    """Starts the response downstream, with what has come of its body: the point of no return."""
+    headers = head.headers
+    headers.append((b"x-envoy-upstream-service-time", b"%d" % (exchange.service_time * 1000.0)))
+    if server:
+        headers.append((b"server", server))
     if exchange.set_cookie is not None:
         headers.append((b"set-cookie", exchange.set_cookie))
     exchange.status = head.status
-    headers = operated(exchange, headers)
-    if exchange.stock:
-        headers = for_stock_server(headers, head.status)
     exchange.committed = True
-    await send({"type": "http.response.start", "status": head.status, "headers": headers})
+    exchange.bytes_sent = len(chunk)
+    destination, route = exchange.destination, exchange.route
+    assert destination is not None
+    assert route is not None
+    if destination.response_ops is None and route.cors is None:
+        exchange.response_headers = headers
+        length = head.length if head.framing is SIZED else UNKNOWN_LENGTH
+        return downstream.relay(head.status, headers, length, head.dated, chunk, last)
+    return downstream.respond(head.status, operated(exchange, headers), chunk, last)
+
+
+def operated(exchange: Exchange, headers: Headers) -> Headers:
+    """Response headers after the route's operations and CORS, for relayed answers and for our own alike."""
+    exchange.response_headers = headers
+    route = exchange.route
+    if route is None:
+        return headers
+    chosen = exchange.destination
+    operations = route.response_ops if chosen is None else chosen.response_ops
+    if operations is not None:
+        headers = operations.apply(headers, ExchangeFacts(exchange))
+    if route.cors is not None:
+        headers = route.cors(exchange.request, headers)
+    exchange.response_headers = headers
+    return headers
+
+
+async def rest(
+    exchange: Exchange, downstream: Downstream, connection: Connection, pause: Awaitable[None] | None
+) -> None:
+    """Relays the body behind its first piece; returns when its last byte was handed to the client."""
     while True:
-        chunk = await connection.read()
-        last = connection.complete
-        exchange.bytes_sent += len(chunk)
-        message: dict[str, Any] = {"type": "http.response.body", "body": chunk, "more_body": not last}
-        await send(message)
-        if last:
-            return
+        if pause is not None:
+            await pause
         if exchange.gone:
             raise ClientGone
+        chunk = await connection.read(downstream.resume)
+        last = connection.complete
+        exchange.bytes_sent += len(chunk)
+        pause = downstream.send_body(chunk, last)
+        if last:
+            if pause is not None:
+                await pause
+            return
 
 
-def close(exchange: Exchange, watcher: asyncio.Task[None] | None) -> None:
+def close(exchange: Exchange) -> None:
     """Ends the upstream side: a clean connection goes back to its pool, any other is closed."""
     if exchange.deadline is not None:
-        exchange.deadline.cancel()
+        exchange.deadline.end(exchange)
     if exchange.upload_task is not None:
         exchange.upload_task.cancel()
-    if watcher is not None:
-        watcher.cancel()
-    end_attempt(exchange)
-
-
-def end_attempt(exchange: Exchange) -> None:
-    """Gives the connection back, once."""
     if exchange.leased and exchange.connection is not None:
         exchange.leased = False
         exchange.connection.release()

@@ -10,32 +10,33 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.exchange import relay
-from gateway.exchange.downstream import Aborted, operated, place, reply_headers, send_reply, watch
+from gateway.exchange.deadlines import Deadlines
+from gateway.exchange.downstream import Aborted
 from gateway.exchange.exchange import ClientGone, Exchange, TimedOut
 from gateway.exchange.facts import ExchangeFacts
-from gateway.exchange.head import request_head
-from gateway.exchange.hygiene import NO_BODY, Hygiene, new_request_id
+from gateway.exchange.head import reply_headers, request_head
+from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene, new_request_id
 from gateway.http.flags import Flag
 from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, NO_ROUTE, UPSTREAM_TIMEOUT, Reply
 from gateway.http.request import Request
+from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
+from gateway.upstream.connection import NO_BODY as NO_UPLOAD
+from gateway.upstream.connection import sized
 from gateway.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from gateway.exchange.downstream import Receive, Send
-    from gateway.exchange.hygiene import Admitted
+    from gateway.exchange.downstream import Downstream
     from gateway.routing.route import Destination, Route
     from gateway.routing.snapshot import Snapshot
-    from gateway.upstream import Connection
+    from gateway.upstream import Cluster, Connection, Endpoint
 
 
-NO_UPLOAD = frozenset({NO_BODY, 0})
-
-
+NO_UPLOADS = frozenset({NO_BODY, 0})
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Idempotent methods (RFC 9110 9.2.2): to do it twice is to do it once."""
 
@@ -69,44 +70,43 @@ class Spine:
         self._rng = rng or random.SystemRandom()
         self._policy: Policy | None = None
         self._draw = random.Random(self._rng.getrandbits(64)).getrandbits  # noqa: S311 - dice, not secrets
+        self._deadlines = Deadlines(clock)
 
-    async def serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def serve(self, downstream: Downstream) -> None:
         """One request, from its head to its end."""
         started_at = self._clock()
         snapshot = self._snapshot()  # 1
         policy = self._policy
         if policy is None or policy.snapshot is not snapshot:
             policy = self._policy = Policy(snapshot)
-        admitted = policy.hygiene.admit(scope)  # 2
-        if isinstance(admitted, Reply):
-            await self._refuse(scope, send, admitted, policy, started_at)
-            return
         exchange = Exchange(
-            admitted.request, admitted.request_id, f"HTTP/{scope['http_version']}", started_at
+            snapshot, started_at, downstream.version, downstream.client, downstream.server, downstream.stock
         )
-        place(exchange, scope)
         try:
-            reply = await self._answer(exchange, admitted, policy, scope, receive, send)
-            if reply is not None:  # 10
-                await self._reply(exchange, send, reply, policy)
+            reply = policy.hygiene.admit(exchange, downstream)  # 2
+            if reply is not None:
+                _crude(exchange, downstream)
+            else:
+                reply = self._decide(exchange, snapshot)  # 3, 4
+                if reply is None:
+                    reply = await self._forward(exchange, policy, downstream)  # 6 to 9
+            if reply is not None:
+                pause = self._reply(exchange, downstream, reply, policy)  # 10
+                if pause is not None:
+                    await pause
         except ClientGone:
             exchange.status, exchange.flags = 0, (*exchange.flags, Flag.CLIENT_GONE)
             exchange.details = "downstream_remote_disconnect"
+        except Aborted:
+            downstream.abort()
         finally:
+            exchange.ended_at = self._clock()
             self._record(exchange)  # 11
 
-    async def _answer(
-        self,
-        exchange: Exchange,
-        admitted: Admitted,
-        policy: Policy,
-        scope: dict[str, Any],
-        receive: Receive,
-        send: Send,
-    ) -> Reply | None:
-        """Steps 3 to 9: a reply of our own, or None when an upstream's answer was relayed."""
+    def _decide(self, exchange: Exchange, snapshot: Snapshot) -> Reply | None:
+        """Steps 3 and 4: a reply of our own, or None when the exchange has its route and destination."""
         request = exchange.request
-        listener = policy.snapshot.listener(request.port)
+        listener = snapshot.listener(request.port)
         if listener.https_redirect is not None and (redirect := listener.https_redirect(request)) is not None:
             return redirect
         route = exchange.route = listener.match(request)  # 3
@@ -119,87 +119,131 @@ class Spine:
         if route.answer is not None:
             return route.answer(request)
         destination = exchange.destination = route.choose(self._draw(32))
+        return NO_CLUSTER if destination.cluster is None else None
+
+    async def _forward(  # noqa: C901, PLR0915 - the order of steps, in one place
+        self, exchange: Exchange, policy: Policy, downstream: Downstream
+    ) -> Reply | None:
+        """Steps 6 to 9: attempts, until one has an answer that is relayed, or the reply when none has."""
+        route, destination = exchange.route, exchange.destination
+        assert route is not None
+        assert destination is not None
         cluster = destination.cluster
-        if cluster is None:
-            return NO_CLUSTER
+        assert cluster is not None
         key = None
         if route.hash_key is not None:
-            key = route.hash_key(request)
+            key = route.hash_key(exchange.request)
             if key is None and route.hash_cookie is not None:
                 key, exchange.set_cookie = route.hash_cookie.make(self._rng)
         endpoint = exchange.endpoint = cluster.pick(key)  # 6
         if endpoint is None:
             return NO_HEALTHY_UPSTREAM
-        exchange.upload_done = admitted.body in NO_UPLOAD
-        return await self._forward(exchange, admitted.body, policy, scope, receive, send)
-
-    async def _forward(
-        self,
-        exchange: Exchange,
-        body: int,
-        policy: Policy,
-        scope: dict[str, Any],
-        receive: Receive,
-        send: Send,
-    ) -> Reply | None:
-        """Steps 7 to 9 for the endpoint that was picked; once more when its idle connection was stale."""
-        route, destination, endpoint = exchange.route, exchange.destination, exchange.endpoint
-        assert route is not None
-        assert destination is not None
-        assert endpoint is not None
-        cluster = destination.cluster
-        assert cluster is not None
-        watcher = watch(exchange, scope, receive)
+        exchange.upload_done = exchange.body in NO_UPLOADS
+        downstream.on_disconnect(exchange.client_gone)
         try:
-            idle = cluster.lease(endpoint)
-            connection = idle or await self._connect(exchange, route, cluster, endpoint)  # 7
-            exchange.connection, exchange.leased = connection, True
-            head = self._request_head(exchange, route, destination, body)
-            try:
-                await self._attempt(exchange, connection, head, body, policy, receive, send)  # 7, 8
-            except UpstreamError as error:
-                if idle is None or not _was_stale(exchange, error):
-                    raise
-                relay.end_attempt(exchange)
-                connection = await self._connect(exchange, route, cluster, endpoint)
+            head = self._request_head(exchange, route, destination)
+            while True:
+                exchange.attempt_at = self._clock()
+                connection = cluster.lease(endpoint)
+                if connection is None:
+                    connection = await self._connect(exchange, route, cluster, endpoint, downstream)  # 7
                 exchange.connection, exchange.leased = connection, True
-                await self._attempt(exchange, connection, head, body, policy, receive, send)
+                try:
+                    self._send(exchange, route, connection, head, downstream)
+                    response = await connection.response(downstream.resume)
+                    break
+                except UpstreamError as error:
+                    if not _was_stale(exchange, connection, error):
+                        raise
+                    exchange.failure = error
+                    self._next_attempt(exchange)
+            exchange.service_time = self._clock() - exchange.waiting_since
+            exchange.upstream_status = response.status
+            try:
+                if exchange.gone:
+                    raise ClientGone
+                chunk, last = connection.take(), connection.complete  # 8
+                pause = relay.respond(exchange, downstream, response, policy.server, chunk, last)
+                if not last:
+                    await relay.rest(exchange, downstream, connection, pause)
+                elif pause is not None:
+                    await pause
+            except UpstreamError as error:
+                if exchange.gone:
+                    raise ClientGone from None
+                exchange.failure = error
+                exchange.flags = (*exchange.flags, error.flag)
+                exchange.details = error.details(started=True)
+                raise Aborted from error
         except UpstreamError as error:
+            exchange.failure = error
             return self._failed(exchange, error)
         finally:
-            relay.close(exchange, watcher)  # 9
+            relay.close(exchange)  # 9
         return None
 
-    async def _connect(self, exchange: Exchange, route: Route, cluster: Any, endpoint: Any) -> Connection:
+    def _send(
+        self, exchange: Exchange, route: Route, connection: Connection, head: bytes, downstream: Downstream
+    ) -> None:
+        """Sends the request: its head now, its body, if there is one, beside the response."""
+        if exchange.upload_done:
+            connection.start(head, method=exchange.request.method, body=NO_UPLOAD)
+            self._sent(exchange, route)
+            return
+        framing = CHUNKED_BODY if exchange.body == CHUNKED else sized(exchange.body)
+        connection.start(head, method=exchange.request.method, body=framing)
+        upload = relay.upload(exchange, connection, downstream, lambda: self._sent(exchange, route))
+        exchange.upload_task = asyncio.get_running_loop().create_task(upload)
+
+    def _sent(self, exchange: Exchange, route: Route) -> None:
+        """The client's request is complete: the route's timeout starts, if it does not run already."""
+        now = exchange.waiting_since = self._clock()
+        if route.timeout is not None and exchange.deadline is None:
+            exchange.deadline = self._deadlines.queue(route.timeout)
+            exchange.deadline.start(exchange, now)
+
+    async def _connect(
+        self, exchange: Exchange, route: Route, cluster: Cluster, endpoint: Endpoint, downstream: Downstream
+    ) -> Connection:
         """A connection when none is idle: the one place where only cancelling ends the wait."""
-        exchange.task = asyncio.current_task()
-        handle = None
-        if route.timeout is not None and exchange.upload_done:
-            handle = asyncio.get_running_loop().call_later(route.timeout, exchange.time_out)
+        if downstream.resume is not None:
+            await asyncio.sleep(0)  # From here on a task runs us, so that it can be cancelled.
+        if exchange.gone:
+            raise ClientGone
+        exchange.connection = None
+        task = exchange.task = asyncio.current_task()
+        if exchange.upload_done:
+            self._sent(exchange, route)
         try:
-            connection: Connection = await cluster.connect(endpoint)
+            connection = await cluster.connect(endpoint)
         except asyncio.CancelledError:
-            task = exchange.task
-            if exchange.gone:
-                if task is not None:
-                    task.uncancel()
-                raise ClientGone from None
-            if handle is not None and handle.when() <= asyncio.get_running_loop().time():
-                if task is not None:
-                    task.uncancel()
+            timed_out = exchange.deadline is not None and not exchange.deadline.running(exchange)
+            if task is not None and (exchange.gone or timed_out):
+                task.uncancel()
+                if exchange.gone:
+                    raise ClientGone from None
                 raise TimedOut from None
             raise
         finally:
             exchange.task = None
-            if handle is not None:
-                handle.cancel()
+        exchange.connected_at = self._clock()
         return connection
 
-    def _request_head(self, exchange: Exchange, route: Route, destination: Destination, body: int) -> bytes:
+    def _next_attempt(self, exchange: Exchange) -> None:
+        """Writes down the attempt that failed, and gives its connection back."""
+        exchange.earlier = (*exchange.earlier, exchange.attempt(self._clock()))
+        exchange.failure = None
+        exchange.connected_at = 0.0
+        connection = exchange.connection
+        if exchange.leased and connection is not None:
+            exchange.leased = False
+            connection.release()
+
+    def _request_head(self, exchange: Exchange, route: Route, destination: Destination) -> bytes:
         """The head sent upstream: header operations, then host, then path (semantics §3.6.5)."""
         request = exchange.request
         headers = request.headers
-        headers.append((b"x-envoy-attempt-count", b"1"))
+        headers.append(_FIRST_ATTEMPT)
         timeout = route.timeout
         if timeout is not None:
             headers.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (timeout * 1000.0)))
@@ -213,35 +257,10 @@ class Spine:
                 headers.append((b"x-envoy-original-path", original))
         target = path + b"?" + request.query if request.query else path
         authority = request.authority if destination.authority is None else destination.authority
-        return request_head(request.method, target, authority, headers, body)
-
-    async def _attempt(  # noqa: PLR0913, PLR0917 - the parts of an exchange
-        self,
-        exchange: Exchange,
-        connection: Connection,
-        head: bytes,
-        body: int,
-        policy: Policy,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Sends the request, relays the response; raises UpstreamError while nothing is committed."""
-        relay.start(exchange, connection, head, body, receive)
-        if exchange.upload_done:
-            relay.start_deadline(exchange, self._clock())
-        response = await connection.response()
-        exchange.service_time = self._clock() - exchange.waiting_since
-        try:
-            await relay.response(exchange, connection, response, policy.server, send)  # 8
-        except UpstreamError as error:
-            if exchange.gone:
-                raise ClientGone from None
-            exchange.flags = (*exchange.flags, error.flag)
-            exchange.details = error.details(started=True)
-            raise Aborted from error
+        return request_head(request.method, target, authority, headers, exchange.body)
 
     def _failed(self, exchange: Exchange, error: UpstreamError) -> Reply:
-        """Step 10's table for an attempt that got no answer."""
+        """Step 10's table for an exchange that got no answer."""
         if exchange.gone:
             raise ClientGone from None
         if isinstance(error, TimedOut):
@@ -250,35 +269,42 @@ class Spine:
         headers = ((b"x-envoy-overloaded", b"true"),) if error.flag is Flag.UPSTREAM_OVERFLOW else ()
         return Reply(error.status, error.body, error.flag, error.details(), headers)
 
-    async def _reply(self, exchange: Exchange, send: Send, reply: Reply, policy: Policy) -> None:
-        headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
+    def _reply(
+        self, exchange: Exchange, downstream: Downstream, reply: Reply, policy: Policy
+    ) -> Awaitable[None] | None:
+        """Sends an answer of our own; a HEAD request gets no body."""
         exchange.status = reply.status
-        headers = operated(exchange, headers)
-        await send_reply(exchange, send, reply, headers)
-
-    async def _refuse(
-        self, scope: dict[str, Any], send: Send, reply: Reply, policy: Policy, started_at: float
-    ) -> None:
-        """Answers what hygiene refused; the log shows the head as it came, cut to size."""
-        raw = (scope.get("raw_path") or b"/")[:2048]
-        request = Request(scope["method"], scope["scheme"], b"", "", raw, scope["query_string"][:2048], [])
-        client = scope.get("client")
-        request.client_ip = client[0] if client else ""
-        exchange = Exchange(request, new_request_id(), f"HTTP/{scope['http_version']}", started_at)
-        place(exchange, scope)
-        try:
-            await self._reply(exchange, send, reply, policy)
-        finally:
-            self._record(exchange)
+        headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
+        headers = relay.operated(exchange, headers)
+        exchange.details = reply.details
+        if reply.flag is not None and reply.flag not in exchange.flags:
+            exchange.flags = (*exchange.flags, reply.flag)
+        exchange.committed = True
+        body = b"" if exchange.request.method == "HEAD" else reply.body
+        exchange.bytes_sent = len(body)
+        return downstream.respond(reply.status, headers, body, last=True)
 
 
-def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
+_FIRST_ATTEMPT = (b"x-envoy-attempt-count", b"1")
+
+
+def _crude(exchange: Exchange, downstream: Downstream) -> None:
+    """A request for the log, of a head that hygiene refused: as it came, cut to size."""
+    raw, query = downstream.raw_path[:2048], downstream.query[:2048]
+    exchange.request = Request(downstream.method, downstream.scheme, b"", "", raw or b"/", query, [])
+    exchange.request.client_ip = downstream.client[0] if downstream.client else ""
+    exchange.request_id = new_request_id()
+    exchange.body = NO_BODY
+
+
+def _was_stale(exchange: Exchange, connection: Connection, error: UpstreamError) -> bool:
     """Whether the backend closed an idle connection just as we wrote to it: then one fresh try is safe.
 
     Only without a byte of an answer, for an idempotent method, and without a body that is already spent.
     """
     return (
-        error.flag is Flag.UPSTREAM_TERMINATION
+        connection.reused
+        and error.flag is Flag.UPSTREAM_TERMINATION
         and exchange.upload_task is None
         and not exchange.gone
         and exchange.request.method in REPEATABLE

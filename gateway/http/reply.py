@@ -35,3 +35,7 @@ UPSTREAM_TIMEOUT = Reply(504, b"upstream request timeout", Flag.UPSTREAM_TIMEOUT
 def bad_request(details: str, *, status: int = 400, body: bytes = b"", close: bool = True) -> Reply:
     """A request refused by hygiene; `details` names the rule."""
     return Reply(status, body, Flag.DOWNSTREAM_PROTOCOL_ERROR if close else None, details, close=close)
+
+
+class ClientLeft(Exception):  # noqa: N818 - an event, not an error
+    """The client is gone, or was cut off: nothing more comes from it, and nothing arrives there."""

@@ -15,13 +15,15 @@ from gateway.server.refusal import Refusals
 from gateway.server.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from uvicorn import Config
 
     from gateway.config import GatewaySettings
     from gateway.server.cycle import Cycle
+    from gateway.server.stream import Stream
 
+    Direct = Callable[[Stream], Coroutine[Any, Any, None]]
     Application = Callable[..., Awaitable[None]]
 
 EDGE: Final = "gateway.edge"
@@ -45,6 +47,7 @@ class Edge:
         "asgi",
         "connections",
         "date_line",
+        "direct",
         "draining",
         "extra_lines",
         "loop",
@@ -67,6 +70,8 @@ class Edge:
     ) -> None:
         self.loop = loop
         self.app: Application = config.loaded_app
+        self.direct: Direct | None = getattr(config.loaded_app, "direct", None)
+        """An application of our own kind, which takes streams; None: `app` is called the ASGI way."""
         self.app_state = app_state
         self.asgi = {"version": config.asgi_version, "spec_version": "2.3"}
         self.root_path = config.root_path
@@ -92,6 +97,7 @@ class Edge:
         self.sweeper = Sweeper(loop, self._tick, clock)
         if config.limit_concurrency is not None:
             self.app = self._at_most(config.limit_concurrency, self.app)
+            self.direct = None
 
     def __repr__(self) -> str:
         return f"<Edge {self.connections} connections, {self.active} requests, {self.refusals}>"

@@ -1,5 +1,7 @@
 """A request head: llhttp does the grammar, `examine` the rules that llhttp leaves out.
 
+A whole head of ordinary lines, as nearly all are, does not get that far: `plain_head` knows it.
+
 Lifetime: request.
 
 Theory. A head is fed to a parser of its own and ends where its first blank line ends; both have to agree.
@@ -17,11 +19,13 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from gateway.http.host import split
+from gateway.http.lines import Lines
 from gateway.server import refusal
 from gateway.server.refusal import Refused
 
 if TYPE_CHECKING:
     from gateway.http.headers import Headers
+    from gateway.http.host import Authority
     from gateway.server.limits import Limits
 
 BLANK_LINE: Final = b"\r\n\r\n"
@@ -35,36 +39,99 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Head:
-    """The request line and headers of one request, as they arrive."""
+    """The request line and headers of one request, found in order."""
 
     __slots__ = (
+        "authority",
         "chunked",
-        "complete",
         "expects_continue",
         "headers",
         "keep_alive",
         "length",
         "method",
-        "parser",
-        "raw",
         "target",
-        "upgrade",
     )
 
     def __init__(self) -> None:
-        self.raw: bytes = b""
-        """All bytes so far; the whole head, blank line included, once it is complete."""
-        self.target = b""
-        """As sent; `examine` reduces absolute-form to origin-form."""
-        self.headers: Headers = []
         self.method = ""
-        self.keep_alive = False
-        self.upgrade = False
-        """The client asks for another protocol, in both Upgrade and Connection."""
+        self.target = b""
+        """As sent; absolute-form is reduced to origin-form."""
+        self.headers: Headers = []
+        self.authority: Authority | None = None
+        """The Host header, taken apart."""
+        self.keep_alive = True
         self.length = 0
         """Content-Length; 0 when there is none."""
         self.chunked = False
         self.expects_continue = False
+
+
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
+_TARGET = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"#<>\\^`{|}')
+_RARE = frozenset({b"transfer-encoding", b"content-length", b"connection", b"upgrade", b"expect"})
+_lines = Lines()
+
+
+def plain_head(data: bytes, at: int, end: int, limits: Limits) -> Head | None:
+    """The head that is exactly `data[at:end]`, when there is nothing unusual about it; else None: what
+    becomes of that one is for `HeadReader` to find out. Never accepts what that refuses (a property test).
+    """
+    if end - at > limits.request_head_bytes:
+        return None
+    lines = data[at : end - 4].split(b"\r\n")
+    line = lines[0].split(b" ")
+    if len(line) != 3 or line[2] != b"HTTP/1.1":
+        return None
+    target = line[1]
+    method = _METHODS.get(line[0])
+    if method is None or target[:1] != b"/" or target.translate(None, _TARGET):
+        return None
+    del lines[0]
+    headers = _lines.fields(lines)
+    if headers is None or len(headers) > limits.request_headers or len(target) > limits.request_target_bytes:
+        return None
+    values = dict(headers)
+    host = values.get(b"host")
+    if host is None or len(values) != len(headers):
+        return None
+    authority = split(host)
+    if authority is None:
+        return None
+    head = Head()
+    head.method, head.target, head.headers, head.authority = method, target, headers, authority
+    return head if _RARE.isdisjoint(values) or _plainly_framed(head, values, limits) else None
+
+
+def _plainly_framed(head: Head, values: dict[bytes, bytes], limits: Limits) -> bool:
+    """Takes Content-Length and Connection in their usual forms; False for anything else."""
+    if b"transfer-encoding" in values or b"upgrade" in values or b"expect" in values:
+        return False
+    length = values.get(b"content-length")
+    if length is not None:
+        if not length.isdigit() or len(length) > 18:
+            return False
+        head.length = int(length)
+        if limits.request_body_bytes is not None and head.length > limits.request_body_bytes:
+            return False
+    connection = values.get(b"connection")
+    if connection is not None:
+        connection = connection.lower()
+        head.keep_alive = connection != b"close"
+        return connection in {b"close", b"keep-alive"}
+    return True
+
+
+class HeadReader(Head):
+    """Reads any head, as it arrives."""
+
+    __slots__ = ("complete", "parser", "raw", "upgrade")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw: bytes = b""
+        """All bytes so far; the whole head, blank line included, once it is complete."""
+        self.upgrade = False
+        """The client asks for another protocol, in both Upgrade and Connection."""
         self.complete = False
         self.parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
 
@@ -144,10 +211,11 @@ class Head:
         host = values.get(b"host")
         if host is None:
             raise Refused(refusal.NO_HOST)
-        if split(host) is None:
+        self.authority = split(host)
+        if self.authority is None:
             raise Refused(refusal.BAD_HOST)
         if target[:1] != b"/" or b"#" in target:
-            self._check_target(host, scheme)
+            self._check_target(scheme)
         if b"transfer-encoding" in values or b"content-length" in values or b"expect" in values:
             self._frame(values, limits)
         if self.upgrade:
@@ -190,7 +258,7 @@ class Head:
         if version != b"1.1":
             raise Refused(refusal.VERSION)
 
-    def _check_target(self, host: bytes, scheme: str) -> None:
+    def _check_target(self, scheme: str) -> None:
         """Judges a target that is not plain origin-form; absolute-form becomes origin-form."""
         target = self.target
         if b"#" in target:
@@ -203,7 +271,7 @@ class Head:
         named = match[1].decode().lower()
         if named != scheme:
             raise Refused(refusal.SCHEME_MISMATCH)
-        authority, ours = split(match[2]), split(host)
+        authority, ours = split(match[2]), self.authority
         if authority is None:
             raise Refused(refusal.TARGET)
         assert ours is not None

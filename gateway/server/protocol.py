@@ -22,14 +22,17 @@ from gateway.server import refusal
 from gateway.server.body import Chunked, Sized
 from gateway.server.cycle import Cycle
 from gateway.server.edge import Edge, socket_name
-from gateway.server.head import Head
+from gateway.server.head import BLANK_LINE, HeadReader, plain_head
 from gateway.server.refusal import Refusal, Refused
+from gateway.server.stream import Stream
 from gateway.server.sweeper import NEVER
 
 if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
+    from gateway.http.peer import Peer
+    from gateway.server.head import Head
     from gateway.server.limits import Limits
 
 HEAD, BODY, WHOLE, DEAF = range(4)
@@ -57,6 +60,7 @@ class EdgeProtocol(asyncio.Protocol):
         "client",
         "deadline",
         "edge",
+        "peer",
         "scheme",
         "server",
         "server_state",
@@ -82,12 +86,14 @@ class EdgeProtocol(asyncio.Protocol):
         self.server: tuple[str, int | None] | None = None
         self.client: tuple[str, int] | None = None
         self.scheme = "http"
+        self.peer: Peer | None = None
+        """The TLS side of the client; None without TLS."""
         self.write_paused = False
         self._limits: Limits = self.edge.follow_settings()
         self._phase = HEAD
-        self._head: Head | None = None
+        self._head: HeadReader | None = None
         """A head that has begun."""
-        self._cycle: Cycle | None = None
+        self._cycle: Stream | None = None
         """The request in progress."""
         self._body: Sized | Chunked | None = None
         """What is still to come of its body."""
@@ -142,7 +148,10 @@ class EdgeProtocol(asyncio.Protocol):
         """Bytes from the client."""
         phase = self._phase
         if phase == HEAD:
-            self._read_head(data, 0)
+            if self._ahead:
+                self._keep(data, 0)
+            else:
+                self._read_head(data, 0)
         elif phase == BODY:
             self._read_body(data, 0)
         elif phase == WHOLE:
@@ -197,7 +206,7 @@ class EdgeProtocol(asyncio.Protocol):
                 self._resume_reading()
             self._rearm()
 
-    def response_complete(self, cycle: Cycle) -> None:
+    def response_complete(self, cycle: Stream) -> None:
         """The response has been written."""
         self.server_state.total_requests += 1
         if not cycle.keep_alive or not self.settles:
@@ -246,20 +255,29 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _read_head(self, data: bytes, at: int) -> None:
         """Takes bytes of a head, from `data[at]` on; with its last one, starts the request."""
-        head = self._head
-        if head is None:
-            head = self._head = Head()
+        if self._head is None:
+            end = data.find(BLANK_LINE, at) + 4
+            head = plain_head(data, at, end, self._limits) if end > 3 else None
+            if head is not None:
+                self._begin(head, data, end)
+                return
+            self._head = HeadReader()
             self.deadline = self.edge.sweeper.after(self._limits.request_head)
+        reader = self._head
         try:
-            end = head.feed(data, at, self._limits)
+            end = reader.feed(data, at, self._limits)
             if end < 0:
                 return
-            head.examine(self._limits, self.scheme)
+            reader.examine(self._limits, self.scheme)
         except Refused as refused:
-            self._refuse(refused.refusal, head.raw, bodiless=head.method == "HEAD")
+            self._refuse(refused.refusal, reader.raw, bodiless=reader.method == "HEAD")
             return
         self._head = None
-        cycle = self._cycle = Cycle(self, head)
+        self._begin(reader, data, end)
+
+    def _begin(self, head: Head, data: bytes, end: int) -> None:
+        """Starts the request of a complete head; what follows its end, in `data`, is body or the next one."""
+        cycle = self._cycle = Cycle(self, head) if self.edge.direct is None else Stream(self, head)
         if self._stopping:
             cycle.keep_alive = False
         if head.chunked or head.length:
@@ -275,8 +293,7 @@ class EdgeProtocol(asyncio.Protocol):
             if end < len(data):
                 self._keep(data, end)
         if not cycle.disconnected:
-            task = cycle.task = self.edge.loop.create_task(cycle.run())
-            self.server_state.tasks.add(task)
+            cycle.begin()
 
     def _read_body(self, data: bytes, at: int) -> None:
         cycle, body = self._cycle, self._body
@@ -322,11 +339,16 @@ class EdgeProtocol(asyncio.Protocol):
             self._close()
             return
         self._phase = HEAD
-        ahead, self._ahead = self._ahead, b""
         self._rearm()
         if self._read_paused:
             self._resume_reading()
-        if ahead:
+        if self._ahead:
+            self.edge.loop.call_soon(self._read_ahead)
+
+    def _read_ahead(self) -> None:
+        """Reads the pipelined request whose turn it is: in a turn of the loop of its own, for others wait."""
+        if self._phase == HEAD and self._ahead:
+            ahead, self._ahead = self._ahead, b""
             self._read_head(ahead, self._ahead_at)
 
     # --- ending
@@ -336,7 +358,7 @@ class EdgeProtocol(asyncio.Protocol):
         edge, cycle = self.edge, self._cycle
         self._head = None
         if cycle is not None:
-            head = b"%b %b" % (cycle.scope["method"].encode(), cycle.scope["raw_path"])
+            head = b"%b %b" % (cycle.method.encode(), cycle.raw_path)
         request_id = edge.refusals.record(why, head, self.client, edge.now())
         if cycle is not None:
             answered = cycle.complete

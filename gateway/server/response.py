@@ -74,6 +74,11 @@ def render(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, 
     return head, length, has
 
 
+def joined(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The head as `render` makes it, of headers that need no second look."""
+    return b"\r\n".join([_STATUS_LINES[status], *[b": ".join(field) for field in headers]])
+
+
 def _start(name: bytes) -> bytes:
     if not _is_token(name):
         raise RuntimeError("Invalid response header name.")

@@ -10,9 +10,12 @@ import asyncio
 import select
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.http.parking import parked
 from gateway.upstream.errors import UpstreamError, local_reset, protocol_error, terminated
 from gateway.upstream.response import (
+    BODILESS,
     END_OF_HEAD,
+    SIZED,
     ChunkedBody,
     Framing,
     ResponseHead,
@@ -21,6 +24,8 @@ from gateway.upstream.response import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.endpoint import Endpoint
 
@@ -53,7 +58,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_buffered", "_chunked", "_config", "_error", "_head", "_interim", "_loop", "_partial",
-        "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_state", "_to_head",
+        "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_resume", "_state", "_to_head",
         "_transport", "_unsent", "_writer", "_writes_paused", "counted", "endpoint", "idle_at",
         "local_address", "opened_at", "request_sent", "response_started", "reused", "socket",
     )  # fmt: skip
@@ -80,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._state = _IDLE
         self._error: UpstreamError | None = None
         self._reader: asyncio.Future[None] | None = None
+        self._resume: Callable[[], None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._writes_paused = self._paused = False
         self._pieces: list[bytes] = []
@@ -156,22 +162,29 @@ class Connection(asyncio.Protocol):
         """Whether the whole response has arrived: then `read` never waits."""
         return self._state == _DONE or (self._state == _CLOSED and self._error is None)
 
-    async def response(self) -> ResponseHead:
-        """The final response's head; 1xx are swallowed. UpstreamError when there is none."""
+    async def response(self, resume: Callable[[], None] | None = None) -> ResponseHead:
+        """The final response's head; 1xx are swallowed. UpstreamError when there is none.
+
+        `resume`: called instead of waking a task (`gateway.http.parking`); here and in `read`.
+        """
         while self._head is None:
             if self._error is not None:
                 raise self._error.with_traceback(None)
-            await self._wait()
+            await self._wait(resume)
         return self._head
 
-    async def read(self) -> bytes:
+    async def read(self, resume: Callable[[], None] | None = None) -> bytes:
         """The next piece of the body, b"" at its end; UpstreamError when it was cut off."""
         while not self._pieces:
             if self._error is not None:
                 raise self._error.with_traceback(None)
             if self._state >= _DONE:
                 return b""
-            await self._wait()
+            await self._wait(resume)
+        return self.take()
+
+    def take(self) -> bytes:
+        """What there is of the body now; b"" when nothing is."""
         pieces = self._pieces
         self._buffered = 0
         if self._paused:
@@ -184,7 +197,14 @@ class Connection(asyncio.Protocol):
         pieces.clear()
         return joined
 
-    async def _wait(self) -> None:
+    async def _wait(self, resume: Callable[[], None] | None) -> None:
+        if resume is not None:
+            self._resume = resume
+            try:
+                await parked()
+            finally:
+                self._resume = None
+            return
         self._reader = self._loop.create_future()
         try:
             await self._reader
@@ -281,11 +301,15 @@ class Connection(asyncio.Protocol):
             self.counted = False
             self.endpoint.pool.free(self.endpoint)
         self._wake()
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(None)
 
     def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
+        """Lets the reader go on; a parked one does so here and now, so this comes last."""
+        if self._writer is not None and self._state == _CLOSED and not self._writer.done():
+            self._writer.set_result(None)
+        if self._resume is not None:
+            resume, self._resume = self._resume, None
+            resume()
+        elif self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     # -- events of the transport ---------------------------------------------------------------
@@ -335,15 +359,17 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the response, or bytes nobody asked for."""
         try:
-            if self._state == _BODY:
-                self._take_body(data)
-            elif self._state == _HEAD:
+            if self._state == _HEAD:
                 self.response_started = True
                 self._take_head(data)
+            elif self._state == _BODY:
+                self._take_body(data)
             else:
                 self._shut(None)
+                return
         except UpstreamError as error:
             self._shut(error)
+            return
         self._wake()
 
     def _take_head(self, data: bytes) -> None:
@@ -380,7 +406,7 @@ class Connection(asyncio.Protocol):
         """The final head ends at `end` of `data`; the rest is body, or a reason to close."""
         self._head = head
         size = len(data) - end
-        if head.framing is Framing.SIZED:
+        if head.framing is SIZED:
             missing = head.length - size
             if missing > 0:
                 self._state = _BODY
@@ -391,7 +417,7 @@ class Connection(asyncio.Protocol):
                 if head.length:
                     self._pieces.append(data[end : end + head.length])
                 self._finish_response(surplus=missing < 0)
-        elif head.framing is Framing.NONE:
+        elif head.framing is BODILESS:
             self._finish_response(surplus=size > 0)
         else:
             self._state = _BODY
@@ -416,11 +442,15 @@ class Connection(asyncio.Protocol):
         self._pieces.append(data[: self._remaining] if surplus else data)
         self._finish_response(surplus=surplus)
 
+    @property
+    def _awaited(self) -> bool:
+        return self._reader is not None or self._resume is not None
+
     def _keep(self, piece: bytes) -> None:
         """Holds a piece until it is read, and the upstream back when there is enough of them."""
         self._pieces.append(piece)
         self._buffered += len(piece)
-        if not self._paused and self._buffered >= (ENOUGH if self._reader is None else TOO_MUCH):
+        if not self._paused and self._buffered >= (TOO_MUCH if self._awaited else ENOUGH):
             self._paused = True
             self._transport.pause_reading()
 

@@ -1,17 +1,20 @@
 """The grammar of HTTP/1.1 responses: bytes in, a head and a body out; no I/O.
 
-Lifetime: request. llhttp judges the syntax; what it lets pass and a gateway must not is refused here
-(RFC 9112 6.3, security.md section 3).
+Lifetime: request. Heads of well-known lines are taken apart by looking those up; llhttp judges the syntax of
+all others. What it lets pass and a gateway must not is refused here (RFC 9112 6.3, security.md section 3).
 """
 
 from __future__ import annotations
 
 import re
 from enum import IntEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from gateway.http.headers import HOP_BY_HOP
+from gateway.http.lines import Lines
 from gateway.upstream.errors import protocol_error
 
 if TYPE_CHECKING:
@@ -21,8 +24,17 @@ END_OF_HEAD = b"\r\n\r\n"
 """llhttp demands CRLF, so the first of these ends the head, wherever the bytes were cut."""
 
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
-_BODY_NAMES = frozenset({b"content-length", b"transfer-encoding"})
-_FRAMING_NAMES = _BODY_NAMES | {b"connection"}
+DROP, DATE, CONNECTION, LENGTH, ENCODING = range(5)
+_KINDS = {
+    **dict.fromkeys(HOP_BY_HOP, DROP),
+    # The gateway's own, whatever the upstream says of them.
+    **dict.fromkeys((b"server", b"x-envoy-decorator-operation", b"x-envoy-upstream-service-time"), DROP),
+    b"date": DATE,
+    b"connection": CONNECTION,
+    b"content-length": LENGTH,
+    b"transfer-encoding": ENCODING,
+}
+_lines = Lines()
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _UNPRINTABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -37,27 +49,42 @@ class Framing(IntEnum):
     """The body ends with the connection."""
 
 
+# Looking a member up in its class is a call.
+BODILESS, SIZED, _CHUNKED, _CLOSE = Framing
+_BODILESS = frozenset({204, 304})
+
+
 class ResponseHead:
-    """Status line and headers of one response, and how its body is framed.
+    """Status line and headers of one response, and how its body is framed."""
 
-    Its `on_*` methods are the parser's callbacks; `parse_head` makes one.
-    """
+    __slots__ = ("dated", "framing", "headers", "keep_alive", "length", "reason", "status")
 
-    __slots__ = ("framing", "headers", "keep_alive", "length", "reason", "status")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.reason = b""
+    def __init__(self, status: int, reason: bytes) -> None:
+        self.status = status
+        self.reason = reason
         self.headers: Headers = []
-        """Lower-case names; values as received."""
-        self.framing = Framing.NONE
+        """What may be passed on: lower-case names; values as received. Hop-by-hop headers, those they name,
+        and those that the gateway sets itself (`server`...) are not among them."""
+        self.framing = _CLOSE
         self.length = 0
         """Bytes of a SIZED body."""
         self.keep_alive = False
         """Whether head and framing allow another request on the connection."""
+        self.dated = False
+        """Whether there is a Date."""
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} {self.framing.name} {self.length}>"
+
+
+class _Parsed:
+    """What llhttp makes of a head."""
+
+    __slots__ = ("fields", "reason")
+
+    def __init__(self) -> None:
+        self.reason = b""
+        self.fields: Headers = []
 
     def on_status(self, reason: bytes) -> None:
         """Parser callback; absent for an empty reason."""
@@ -65,7 +92,7 @@ class ResponseHead:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser callback, once a header line."""
-        self.headers.append((name.lower(), value))
+        self.fields.append((name.lower(), value))
 
 
 def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
@@ -73,25 +100,50 @@ def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
 
     `to_head`: it answers a HEAD request. Interim responses (1xx) come out like others, with no body.
     """
-    head = ResponseHead()
-    parser = HttpResponseParser(head)
+    head, fields = _plain(raw) or judged(raw)
+    if len(fields) > max_headers:
+        raise protocol_error(f"more than {max_headers} headers")
+    frame(head, fields, to_head=to_head, old=raw.startswith(_VERSIONS[1]))
+    return head
+
+
+def _plain(raw: bytes) -> tuple[ResponseHead, Headers] | None:
+    """A head of a usual status line and well-formed header lines; None: `judged` finds out what it is."""
+    lines = raw[:-4].split(b"\r\n")
+    status = _STATUS_LINES.get(lines[0])
+    if status is None:
+        return None
+    del lines[0]
+    fields = _lines.fields(lines)
+    return None if fields is None else (ResponseHead(*status), fields)
+
+
+_STATUS_LINES = {
+    f"HTTP/1.1 {status.value} {status.phrase}".encode(): (status.value, status.phrase.encode())
+    for status in HTTPStatus
+    if status.value > 101
+}
+"""The status lines everybody sends; other ones are for llhttp."""
+
+
+def judged(raw: bytes) -> tuple[ResponseHead, Headers]:
+    """A head that is not plainly well-formed, by llhttp's grammar."""
+    parsed = _Parsed()
+    parser = HttpResponseParser(parsed)
     try:
         parser.feed_data(raw)
     except HttpParserError as error:
         raise protocol_error(str(error)) from error
     except HttpParserUpgrade as error:
         raise protocol_error("unsolicited 101") from error
-    head.status = status = parser.get_status_code()
+    status = parser.get_status_code()
     if not raw.startswith(_VERSIONS):
         raise protocol_error("not HTTP/1.1 or HTTP/1.0")
     if status < 100 or status > 599:
         raise protocol_error(f"status {status}")
-    if len(head.headers) > max_headers:
-        raise protocol_error(f"more than {max_headers} headers")
-    if _UNPRINTABLE.search(head.reason):
+    if _UNPRINTABLE.search(parsed.reason):
         raise protocol_error("control character in the reason phrase")
-    _frame(head, to_head=to_head, old=raw.startswith(_VERSIONS[1]))
-    return head
+    return ResponseHead(status, parsed.reason), parsed.fields
 
 
 def check_partial_head(partial: bytearray, limit: int) -> None:
@@ -107,37 +159,66 @@ def check_partial_head(partial: bytearray, limit: int) -> None:
         raise protocol_error("line without CR")
 
 
-def _frame(head: ResponseHead, *, to_head: bool, old: bool) -> None:
-    """Decides how the body ends (RFC 9112 6.3) and whether the connection persists (9.3).
+def frame(  # noqa: C901, PLR0912 - one pass, for it runs for every response
+    head: ResponseHead, fields: Headers, *, to_head: bool, old: bool
+) -> None:
+    """Decides how the body ends (RFC 9112 6.3), whether the connection persists (9.3), what is passed on.
 
-    llhttp has refused the two framings together. Its own `should_keep_alive` cannot be asked here: it forgets
-    the Connection header when the head is the whole response.
+    llhttp's own `should_keep_alive` cannot be asked here: it forgets the Connection header when the head is
+    the whole response.
     """
-    framing, length, persists, suspect = Framing.CLOSE, 0, not old, False
-    for name, value in head.headers:
-        if name not in _FRAMING_NAMES:
-            continue
-        if name == b"connection":
-            tokens = [token.strip(b" \t") for token in value.lower().split(b",")]
-            suspect |= b"close" in tokens
-            persists |= b"keep-alive" in tokens
-        elif framing is not Framing.CLOSE:
-            raise protocol_error("two framing headers")
-        elif name == b"content-length":
-            framing, length = Framing.SIZED, int(value)
-        elif value.strip(b" \t").lower() == b"chunked":
-            framing = Framing.CHUNKED
-            suspect |= old  # RFC 9112 6.1: nothing that old can mean it, so this was its last message.
-        else:
-            raise protocol_error("transfer encoding other than chunked")
-    if to_head or head.status < 200 or head.status in {204, 304}:
-        if head.status == 204 and framing is not Framing.CLOSE:
-            suspect |= length > 0 or framing is Framing.CHUNKED  # Bytes may follow against all grammar.
-            head.headers = [pair for pair in head.headers if pair[0] not in _BODY_NAMES]
+    framing, persists, suspect, length = _CLOSE, not old, False, 0
+    headers = head.headers
+    keep = headers.append
+    kind_of = _KINDS.get
+    tokens: list[bytes] | None = None
+    for field in fields:
+        name, value = field
+        kind = kind_of(name)
+        if kind is None:
+            keep(field)
+        elif kind == DATE:
+            head.dated = True
+            keep(field)
+        elif kind == CONNECTION:
+            if value == b"keep-alive":
+                persists = True
+            elif value == b"close":
+                suspect = True
+            else:
+                tokens = [*(tokens or ()), *(token.strip(b" \t") for token in value.lower().split(b","))]
+        elif kind >= LENGTH:
+            if framing is not _CLOSE:
+                raise protocol_error("two of Content-Length and Transfer-Encoding")
+            if kind == LENGTH:
+                framing, length = SIZED, _length(value)
+                keep(field)
+            elif value.strip(b" \t").lower() == b"chunked":
+                framing = _CHUNKED
+                suspect |= old  # RFC 9112 6.1: nothing that old can mean it, so this was its last message.
+            else:
+                raise protocol_error("transfer encoding other than chunked")
+    if tokens is not None:
+        suspect |= b"close" in tokens
+        persists |= b"keep-alive" in tokens
+        head.headers = headers = [field for field in headers if field[0] not in tokens]
+    status = head.status
+    if to_head or status < 200 or status in _BODILESS:
+        head.framing = Framing.NONE
+        if status == 204 and framing is not _CLOSE:
+            suspect |= length > 0 or framing is _CHUNKED  # Bytes may follow against all grammar.
+            head.headers = [field for field in headers if field[0] != b"content-length"]
         head.keep_alive = persists and not suspect
         return
     head.framing, head.length = framing, length
-    head.keep_alive = persists and not suspect and framing is not Framing.CLOSE
+    head.keep_alive = persists and not suspect and framing is not _CLOSE
+
+
+def _length(value: bytes) -> int:
+    value = value.strip(b" \t")
+    if not value.isdigit() or len(value) > 18:
+        raise protocol_error("Content-Length is no number")
+    return int(value)
 
 
 _CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.exchanges import exchange
 
 from gateway.config.settings import GatewaySettingsSpec
-from gateway.exchange.hygiene import CHUNKED, NO_BODY, Admitted, Hygiene, new_request_id
+from gateway.exchange.downstream import AsgiDownstream
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene, new_request_id
 from gateway.http.reply import Reply
+from gateway.http.request import Request
 
 
 def scope(
@@ -31,14 +35,24 @@ def scope(
     return {**base, **more}
 
 
-def admitted(settings: GatewaySettingsSpec | None = None, /, **given: Any) -> Admitted:
-    result = Hygiene(settings or GatewaySettingsSpec()).admit(scope(*given.pop("headers", ()), **given))
-    assert isinstance(result, Admitted), result
+def admit(settings: GatewaySettingsSpec, scope: dict[str, Any]) -> Exchange | Reply:
+    """What becomes of a request on a server that has judged nothing."""
+
+    async def unused(*_: object) -> dict[str, Any]:
+        raise AssertionError
+
+    result = exchange(Request("", "", b"", "", b"", b"", []))
+    return Hygiene(settings).admit(result, AsgiDownstream(scope, unused, unused)) or result
+
+
+def admitted(settings: GatewaySettingsSpec | None = None, /, **given: Any) -> Exchange:
+    result = admit(settings or GatewaySettingsSpec(), scope(*given.pop("headers", ()), **given))
+    assert isinstance(result, Exchange), result
     return result
 
 
 def refused(settings: GatewaySettingsSpec | None = None, /, **given: Any) -> Reply:
-    result = Hygiene(settings or GatewaySettingsSpec()).admit(scope(*given.pop("headers", ()), **given))
+    result = admit(settings or GatewaySettingsSpec(), scope(*given.pop("headers", ()), **given))
     assert isinstance(result, Reply), result
     return result
 
@@ -135,14 +149,14 @@ def test_heads_that_cannot_be_trusted_are_refused(headers: list[tuple[bytes, byt
 
 @pytest.mark.parametrize("host", [b"", b"gw.test/admin?", b"a@gw.test", b"gw.test:99999", b"gw test"])
 def test_a_host_that_is_no_authority_is_refused(host: bytes) -> None:
-    result = Hygiene(GatewaySettingsSpec()).admit({**scope(), "headers": [(b"host", host)]})
+    result = admit(GatewaySettingsSpec(), {**scope(), "headers": [(b"host", host)]})
 
     assert isinstance(result, Reply)
     assert result.status == 400
 
 
 def test_no_host_is_refused() -> None:
-    result = Hygiene(GatewaySettingsSpec()).admit({**scope(), "headers": []})
+    result = admit(GatewaySettingsSpec(), {**scope(), "headers": []})
 
     assert isinstance(result, Reply)
     assert result.status == 400
@@ -192,9 +206,9 @@ token = st.binary(min_size=1, max_size=12).map(bytes.lower)
 @given(st.lists(st.tuples(token, st.binary(max_size=20)), max_size=12), st.binary(max_size=30))
 def test_any_head_is_admitted_or_refused(headers: list[tuple[bytes, bytes]], path: bytes) -> None:
     """Never an exception, and nothing hop-by-hop or of the gateway's own namespace gets through."""
-    result = Hygiene(GatewaySettingsSpec()).admit(scope(*headers, path=b"/" + path))
+    result = admit(GatewaySettingsSpec(), scope(*headers, path=b"/" + path))
 
-    if isinstance(result, Admitted):
+    if isinstance(result, Exchange):
         names = {name for name, _ in result.request.headers}
         assert not names & {
             b"connection",

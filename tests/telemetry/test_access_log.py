@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from support.exchanges import exchange as make_exchange
+
 from gateway.exchange.exchange import Exchange
 from gateway.http.flags import Flag
 from gateway.http.request import Request
@@ -42,7 +44,7 @@ def exchange(agent: bytes = b"curl") -> Exchange:
     request = Request(
         "GET", "http", b"h", "h", b"/p", b"q=1", [(b"user-agent", agent)], 8080, "192.0.2.1", "192.0.2.1"
     )
-    return Exchange(request, "id-1", "HTTP/1.1", 100.0)
+    return make_exchange(request)
 
 
 def test_a_line_has_the_keys_of_istio() -> None:

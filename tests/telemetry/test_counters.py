@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from support.exchanges import exchange
+
 from gateway.exchange.exchange import Exchange
 from gateway.http.request import Request
 from gateway.telemetry.counters import Counters
@@ -11,10 +13,9 @@ from gateway.telemetry.counters import Counters
 
 def finished(cluster: str, status: int, number: int = 0) -> Exchange:
     request = Request("GET", "http", b"h%d" % number, "h", b"/%d" % number, b"", [])
-    exchange = Exchange(request, "id", "HTTP/1.1", 10.0)
-    exchange.destination = SimpleNamespace(cluster_name=cluster)  # type: ignore[assignment]
-    exchange.status = status
-    return exchange
+    return exchange(
+        request, started_at=10.0, destination=SimpleNamespace(cluster_name=cluster), status=status
+    )
 
 
 def test_requests_are_counted_by_cluster_and_status() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,8 @@ from gateway.upstream.response import (
     Framing,
     ResponseHead,
     check_partial_head,
+    frame,
+    judged,
     parse_head,
 )
 
@@ -269,3 +273,68 @@ def test_endless_trailers_are_a_protocol_error() -> None:
     with pytest.raises(UpstreamError) as caught:
         body.feed(b"y" * 1000)
     assert "too large" in caught.value.cause
+
+
+def test_hop_by_hop_headers_and_those_named_by_connection_are_dropped() -> None:
+    """What is the connection's own affair, or the gateway's to say, is not passed on."""
+    head = parse(
+        b"HTTP/1.1 200 OK\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\n"
+        b"Transfer-Encoding: chunked\r\nServer: origin\r\nX-Envoy-Upstream-Service-Time: 7\r\n"
+        b"Date: today\r\n\r\n"
+    )
+
+    assert head.headers == [(b"date", b"today")]
+    assert head.dated
+
+
+def test_a_204_has_no_length_and_a_304_keeps_it() -> None:
+    """RFC 9110 8.6."""
+    assert parse(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n").headers == []
+    assert parse(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").headers == [
+        (b"content-length", b"5")
+    ]
+
+
+@given(
+    st.sampled_from(
+        [b"HTTP/1.1 200 OK", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 200 Fine", b"HTTP/1.0 200 OK"]
+    ),
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                [b"Server: x", b"Connection: close", b"Content-Length: 5", b"Transfer-Encoding: chunked"]
+            ),
+            st.builds(
+                lambda name, blank, value: name + b":" + blank + value,
+                st.sampled_from([b"A", b"x-b", b"a b", b"", b"Connection", b"Content-Length"]),
+                st.sampled_from([b"", b" ", b"\t ", b"\x0b"]),
+                st.binary(max_size=6),
+            ),
+            st.binary(max_size=8),
+        ),
+        max_size=4,
+    ),
+)
+@settings(max_examples=400)
+def test_known_lines_are_read_as_the_parser_reads_them(status: bytes, lines: list[bytes]) -> None:
+    """The short way accepts nothing that llhttp refuses, and finds the same in what both accept."""
+    raw = b"\r\n".join([status, *lines]) + b"\r\n\r\n"
+    if raw.find(b"\r\n\r\n") != len(raw) - 4:
+        return
+
+    assert outcome(raw, parse) == outcome(raw, by_llhttp)
+
+
+def by_llhttp(raw: bytes) -> ResponseHead:
+    head, fields = judged(raw)
+    frame(head, fields, to_head=False, old=raw.startswith(b"HTTP/1.0"))
+    return head
+
+
+def outcome(raw: bytes, read: Callable[[bytes], ResponseHead]) -> object:
+    try:
+        head = read(raw)
+    except UpstreamError:
+        return None
+    headers = [(name, value.rstrip(b" \t")) for name, value in head.headers]
+    return head.status, head.reason, headers, head.framing, head.length, head.keep_alive, head.dated
