@@ -1,0 +1,243 @@
+"""The policies of a generation, put where they belong: on every request, and on every destination.
+
+Lifetime: config.
+
+Theory. This process stands for Istio's gateway and for the sidecars of the backends behind it, so there are
+two places where a request is judged: the gateway's, by the documents that are for the gateway (its namespace
+or the root namespace; no selector, or one that matches its labels), and the destination's, by the documents
+that are for the destination. At each: CUSTOM, tokens, AUDIT, DENY, ALLOW, and every document only once.
+
+A document for the whole namespace is for the gateway and for its destinations. If a destination has ALLOW
+policies (or token rules) beyond the gateway's, all of them are judged together, there, as at a sidecar:
+otherwise the `allow-nothing` that everybody starts with would refuse what a policy with a selector allows.
+Requests that go to no destination are then judged by the gateway's own (`own`). A destination that the
+gateway's ALLOW policies are not for, being in another namespace, is judged by both.
+
+PeerAuthentication is judged where a request is answered, not before: a redirect to https must come in plain.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.security.counts import PolicyCounts
+from gateway.security.enforcement import Allow, Audit, Deny, Shadow
+from gateway.security.enforcement import note as write
+from gateway.security.external import Gate, Provider
+from gateway.security.mutual_tls import GatewayMode, Mode, PeerModes, Strict, refusal
+from gateway.security.policies import CompiledPolicy
+from gateway.security.scope import Document, Scope, Target, Workload, distinct, labels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from random import Random
+
+    from gateway.config import Config
+    from gateway.config.security import RequestAuthentication
+    from gateway.http.reply import Reply
+    from gateway.http.request import Request
+
+    Check = Callable[[Request, Random], Reply | None]
+    Tokens = Callable[[Sequence[RequestAuthentication]], Check | None]
+    """Makes the check of some RequestAuthentications."""
+
+
+class Checks(NamedTuple):
+    """What is run for a request at one place: first the gate, which waits, then the checks, in order."""
+
+    checks: tuple[Check, ...] = ()
+    gate: Gate | None = None
+
+
+NOTHING = Checks()
+
+
+class Guard:
+    """Everything `security.istio.io` of one generation."""
+
+    __slots__ = (
+        "_cache",
+        "_counts",
+        "_mode",
+        "_note",
+        "_policies",
+        "_providers",
+        "_token_rules",
+        "_tokens",
+        "deferred",
+        "everywhere",
+        "gateway",
+        "modes",
+        "own",
+        "redirecting",
+        "target",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        destinations: Iterable[Target] = (),
+        *,
+        providers: Mapping[str, Provider] | None = None,
+        tokens: Tokens | None = None,
+        counts: PolicyCounts | None = None,
+        note: Callable[[str, Request], None] = write,
+    ) -> None:
+        """`destinations`: all that requests may go to, to know where judging can be done early."""
+        settings = config.settings.spec
+        self._counts = counts or PolicyCounts()
+        self._note = note
+        self._providers = providers or {}
+        self._tokens = tokens
+        self._cache: dict[tuple[object, ...], Checks] = {}
+        self._policies: Scope[CompiledPolicy] = Scope(
+            (
+                Document(
+                    item.metadata.namespace, labels_of(item.spec.selector), CompiledPolicy(item, self._counts)
+                )
+                for item in config.authorization_policies
+            ),
+            settings.root_namespace,
+        )
+        self._token_rules: Scope[RequestAuthentication] = Scope(
+            (
+                Document(item.metadata.namespace, labels_of(item.spec.selector), item)
+                for item in config.request_authentications
+            ),
+            settings.root_namespace,
+        )
+        self.modes = PeerModes(config.peer_authentications, settings.root_namespace)
+        self.target = Target(settings.namespace, (Workload(settings.labels),))
+        """The gateway itself."""
+        self.gateway = Documents(self._policies.of(self.target), self._token_rules.of(self.target))
+        self._mode = GatewayMode(self.modes, settings.namespace, settings.labels, self._counts)
+        self.deferred = any(self._judges_later(self.documents(target)) for target in destinations)
+        """Whether ALLOW policies of the gateway are judged at the destinations."""
+        allowing = enforced(self.gateway.policies, "ALLOW")
+        allow = (Allow(allowing, self._counts).check,) if allowing else ()
+        self.everywhere: Checks = Checks(
+            (
+                *self._token_check(self.gateway.tokens),
+                *self._checks(self.gateway.policies),
+                *(() if self.deferred else allow),
+            ),
+            self._gate(self.gateway.policies),
+        )
+        """For every admitted request."""
+        self.redirecting: tuple[Check, ...] = allow if self.deferred else ()
+        """Before a redirect to https: what of the gateway's own was not judged yet, certificates apart."""
+        self.own: tuple[Check, ...] = (
+            *_check(self._mode.strict()),
+            *self.redirecting,
+        )
+        """For requests that go to no destination: redirects, direct responses, no route."""
+
+    @property
+    def counts(self) -> PolicyCounts:
+        """What was decided so far."""
+        return self._counts
+
+    def destination(self, target: Target) -> Checks:
+        """For requests to a destination, after `everywhere`."""
+        documents = self.documents(target)
+        mode = self.modes.of(target)
+        key = (target.namespace, mode, *map(id, documents.policies), *map(id, documents.tokens))
+        found = self._cache.get(key)
+        if found is None:
+            found = self._cache[key] = self._compile(target, documents, mode)
+        return found
+
+    def _compile(self, target: Target, documents: Documents, mode: Mode) -> Checks:
+        more = distinct(documents.policies, self.gateway.policies)
+        tokens = distinct(documents.tokens, self.gateway.tokens)
+        if tokens:
+            # A token that the gateway verified and forwards stands there still, and is none of theirs.
+            tokens += [item for item in documents.tokens if item not in tokens and _forwards(item)]
+        checks = (
+            *self._strict_checks(target, mode),
+            *self._token_check(tokens),
+            *self._checks(more),
+            *(Allow(policies, self._counts).check for policies in self.allow_sets(documents)),
+        )
+        return Checks(checks, self._gate(more)) if checks or more else NOTHING
+
+    def documents(self, target: Target) -> Documents:
+        """What is for a target."""
+        return Documents(self._policies.of(target), self._token_rules.of(target))
+
+    # -- what a place is made of -----------------------------------------------------------------
+
+    def _token_check(self, rules: Sequence[RequestAuthentication]) -> tuple[Check, ...]:
+        check = self._tokens(rules) if self._tokens is not None and rules else None
+        return () if check is None else (check,)
+
+    def _checks(self, policies: Sequence[CompiledPolicy]) -> tuple[Check, ...]:
+        """AUDIT, what dry-run policies would do, DENY; ALLOW stands apart."""
+        audits, denies = enforced(policies, "AUDIT"), enforced(policies, "DENY")
+        shadows = [policy for policy in policies if policy.dry_run]
+        checks: list[Check] = []
+        if audits:
+            checks.append(Audit(audits, self._counts, self._note).check)
+        if shadows:
+            checks.append(Shadow(shadows, self._counts, self._note).check)
+        if denies:
+            checks.append(Deny(denies, self._counts).check)
+        return tuple(checks)
+
+    def _gate(self, policies: Sequence[CompiledPolicy]) -> Gate | None:
+        custom = enforced(policies, "CUSTOM")
+        return Gate(custom, self._providers, self._counts) if custom else None
+
+    def _judges_later(self, documents: Documents) -> bool:
+        """Whether the gateway's ALLOW policies are judged at this destination, with its own."""
+        own, there = enforced(self.gateway.policies, "ALLOW"), enforced(documents.policies, "ALLOW")
+        if not own or distinct(own, there):
+            return False
+        return bool(distinct(there, own) or distinct(documents.tokens, self.gateway.tokens))
+
+    def allow_sets(self, documents: Documents) -> list[list[CompiledPolicy]]:
+        """Sets of ALLOW policies that are judged at a destination; of each, one must match."""
+        own, there = enforced(self.gateway.policies, "ALLOW"), enforced(documents.policies, "ALLOW")
+        sets: list[list[CompiledPolicy]] = []
+        if own and self.deferred and (distinct(own, there) or not distinct(there, own)):
+            sets.append(own)
+        if there and distinct(there, own):
+            sets.append(there)
+        return sets
+
+    def _strict_checks(self, target: Target, mode: Mode) -> tuple[Check, ...]:
+        if mode.strict:
+            return _check(Strict(refusal(mode), self._counts))
+        # What is for the gateway by its labels holds for all that passes it. What is for a namespace or the
+        # mesh is a destination's own there, and may be overridden.
+        return _check(self._mode.strict(inherited=not self.overrides(target, self._mode.usual)))
+
+    def gateway_mode(self, port: int) -> Mode:
+        """What the gateway itself demands of requests that come in on a port."""
+        return self.modes.of(self.target._replace(workloads=(self.target.workloads[0]._replace(port=port),)))
+
+    def overrides(self, target: Target, mode: Mode) -> bool:
+        """Whether a destination's own mode stands in the place of a mode of the gateway."""
+        return mode.level == "mesh" or (
+            mode.level == "namespace" and target.namespace == self.target.namespace
+        )
+
+
+def _check(strict: Strict | None) -> tuple[Check, ...]:
+    return () if strict is None else (strict.check,)
+
+
+class Documents(NamedTuple):
+    """What is for one place."""
+
+    policies: tuple[CompiledPolicy, ...]
+    tokens: tuple[RequestAuthentication, ...]
+
+
+def enforced(policies: Iterable[CompiledPolicy], action: str) -> list[CompiledPolicy]:
+    """Those with an action, dry runs left out."""
+    return [policy for policy in policies if policy.action == action and not policy.dry_run]
+
+
+def _forwards(policy: RequestAuthentication) -> bool:
+    return all(rule.forward_original_token for rule in policy.spec.jwt_rules)
