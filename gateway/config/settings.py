@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
+from gateway.config.extension_providers import MeshExtensionProvider, provider_problems
 from gateway.config.fields import (
     Bool,
     Checked,
@@ -183,6 +184,8 @@ class GatewaySettingsSpec(Checked):
     retry_budget: DefaultRetryBudget = DefaultRetryBudget()
     locality: Annotated[str, Strict(), AfterValidator(_locality)] = ""
     """Where this gateway stands: `region/zone/subzone`. Default: what the topology labels in `labels` say."""
+    extension_providers: Many[MeshExtensionProvider] = ()
+    """Who decides CUSTOM policies: Istio's `meshConfig.extensionProviders`."""
     health_checks: Map[HostName, HealthCheck] = FrozenMap()
     """Host -> how its endpoints are asked whether they are well; hosts that are not listed are not asked."""
 
@@ -194,6 +197,7 @@ class GatewaySettingsSpec(Checked):
         yield from name_problems(self.rate_limits)
         if self.trusted_proxies and self.num_trusted_proxies is not None:
             yield Problem("GW040", "only one of trustedProxies and numTrustedProxies", ("numTrustedProxies",))
+        yield from provider_problems(self.extension_providers)
 
 
 @register("gateway.asgi", "GatewaySettings", "v1")

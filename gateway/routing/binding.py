@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.config.virtual_service import VirtualService
     from gateway.routing.route import Route
     from gateway.routing.rules import RuleCompiler
+    from gateway.security import Guard
 
 MESH = "mesh"
 
@@ -44,8 +45,9 @@ class Place(NamedTuple):
 class Binder:
     """Makes the listeners of one generation."""
 
-    def __init__(self, config: Config, compiler: RuleCompiler) -> None:
+    def __init__(self, config: Config, compiler: RuleCompiler, guard: Guard | None = None) -> None:
         self._settings = config.settings.spec
+        self._guard = guard
         self._compiler = compiler
         own = self._settings.namespace
         services = config.virtual_services
@@ -79,7 +81,7 @@ class Binder:
                 routes = self._routes(service, everywhere, None)
                 for host in service.spec.hosts:
                     table.add(self._names(host, service), service, routes)
-        return Listener(MESH, 0, table.virtual_hosts())
+        return Listener(MESH, 0, table.virtual_hosts(), guard=self._guard)
 
     def gateways(self) -> Iterator[Listener]:
         """The listeners of the Gateway documents, one a port."""
@@ -112,7 +114,7 @@ class Binder:
             for place in reversed(places)
             for host in place.server.hosts
         }
-        return Listener(f"http.{port}", port, table.virtual_hosts(), plain)
+        return Listener(f"http.{port}", port, table.virtual_hosts(), plain, guard=self._guard)
 
     def _routes(self, service: VirtualService, gateways: frozenset[str], port: int | None) -> list[Route]:
         """A VirtualService's routes on a listener, up to the first that takes everything."""

@@ -31,6 +31,7 @@ def describe_listener(listener: Listener, *, conditions: bool = True) -> dict[st
         "name": listener.name,
         "port": listener.port,
         "https_redirect": listener.https_redirect is not None,
+        **({"policies": list(listener.policies)} if listener.policies else {}),
         "virtual_hosts": [
             describe_virtual_host(host, conditions=conditions) for host in listener.virtual_hosts
         ],
@@ -83,6 +84,8 @@ def _destination(destination: Destination, route: Route) -> dict[str, Any]:
     }
     if destination.authority is not None:
         described["authority"] = destination.authority.decode(errors="replace")
+    if destination.policies:
+        described["policies"] = list(destination.policies)
     for side in ("request_ops", "response_ops"):
         operations = getattr(destination, side)
         if operations is not None:

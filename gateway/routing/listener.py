@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.http.reply import NO_ROUTE
 from gateway.routing.answers import https_redirect
+from gateway.routing.guarding import first, guarded_redirect
 from gateway.routing.hosts import HostTable
 from gateway.routing.index import compile_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from random import Random
 
     from gateway.http.reply import Reply
     from gateway.http.request import Request
     from gateway.routing.route import Route
+    from gateway.security import Guard
+    from gateway.security.external import Gate
 
 
 class VirtualHost:
@@ -45,7 +50,17 @@ class VirtualHost:
 class Listener:
     """A port of a Gateway document, or the one that no document describes."""
 
-    __slots__ = ("_hosts", "https_redirect", "name", "port", "virtual_hosts")
+    __slots__ = (
+        "_hosts",
+        "_own",
+        "checks",
+        "gate",
+        "https_redirect",
+        "name",
+        "policies",
+        "port",
+        "virtual_hosts",
+    )
 
     def __init__(
         self,
@@ -53,6 +68,8 @@ class Listener:
         port: int,
         virtual_hosts: Sequence[VirtualHost],
         plain_hosts: Mapping[str, bool] | None = None,
+        *,
+        guard: Guard | None = None,
     ) -> None:
         """`plain_hosts`: for each server host whether plain requests are sent to https."""
         self.name = name
@@ -61,15 +78,29 @@ class Listener:
         """0 for `mesh`: it may listen anywhere."""
         self.virtual_hosts = tuple(virtual_hosts)
         self._hosts = HostTable({domain: host for host in virtual_hosts for domain in host.domains})
+        self.gate: Gate | None = guard.everywhere.gate if guard is not None else None
+        """Asked first of all, and waited for: CUSTOM policies for every request; None: there are none."""
+        self.checks: tuple[Callable[[Request, Random], Reply | None], ...] = (
+            guard.everywhere.checks if guard is not None else ()
+        )
+        """Policies for every admitted request, tried in order; the first reply ends the request."""
+        self.policies = guard.everywhere.policies if guard is not None else ()
+        """What they enforce, for people."""
+        self._own = guard.own if guard is not None else ()
         self.https_redirect: Callable[[Request], Reply | None] | None = None
         """Asked before `match`: the reply that sends a plain request to https; None: no server wants that."""
         if plain_hosts and any(plain_hosts.values()):
-            self.https_redirect = _redirector(HostTable(plain_hosts))
+            redirect = _redirector(HostTable(plain_hosts))
+            self.https_redirect = guarded_redirect(redirect, guard.redirecting if guard is not None else ())
 
     def match(self, request: Request) -> Route | None:
         """The route of a request: its virtual host's first that takes it. None: 404, flag NR."""
         host = self._hosts.find(request.host)
         return None if host is None else host.match(request)
+
+    def unrouted(self, request: Request) -> Reply:
+        """The answer to a request that `match` finds no route for: who may not know that gets 403."""
+        return first(self._own, request) or NO_ROUTE
 
     def virtual_host(self, host: str) -> VirtualHost | None:
         """The virtual host that `host` (lower-case, no port) selects."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.routing.header_ops import HeaderOps
     from gateway.routing.policies import Fault, Mirror, RetryPolicy
     from gateway.routing.rewrite import Rewrite
+    from gateway.security import Target
+    from gateway.security.external import Gate
     from gateway.upstream import Cluster
 
 
@@ -38,6 +40,15 @@ class Destination:
     """Changes to the request, route and destination levels together."""
     response_ops: HeaderOps | None = None
     """Changes to the response, route and destination levels together."""
+    gate: Gate | None = None
+    """Asked first, and waited for: CUSTOM policies; None: there are none."""
+    checks: tuple[Callable[[Request, Random], Reply | None], ...] = ()
+    """Policies that are for this destination, tried in order after the listener's; the first reply ends the
+    request."""
+    policies: tuple[str, ...] = ()
+    """What `gate` and `checks` enforce, for people: `DENY default/no-writes`."""
+    target: Target | None = None
+    """Who it is to policies; None: there is no such cluster."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

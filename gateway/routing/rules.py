@@ -5,12 +5,13 @@ Lifetime: config. `RuleCompiler` lives for one compilation.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.config.settings import host_port
 from gateway.routing.answers import Answer, compile_direct_response, compile_redirect
 from gateway.routing.conditions import compile_conditions
 from gateway.routing.cors import Cors
+from gateway.routing.guarding import guarded, target_of
 from gateway.routing.hash_key import compile_hash_cookie, compile_hash_key
 from gateway.routing.header_ops import authority_override, compile_request_ops, compile_response_ops
 from gateway.routing.policies import MILLION, Mirror, compile_fault, compile_retries, per_million
@@ -27,14 +28,23 @@ if TYPE_CHECKING:
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.config.virtual_service import HTTPRoute, HTTPRouteDestination, VirtualService
     from gateway.routing.delegates import Rule
+    from gateway.security import Guard
     from gateway.upstream import Cluster, ClusterConfig, Plan
 
 
 class RuleCompiler:
     """Turns rules into routes for the listeners of one generation."""
 
-    def __init__(self, plan: Plan, clusters: Mapping[str, Cluster], settings: GatewaySettingsSpec) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        clusters: Mapping[str, Cluster],
+        settings: GatewaySettingsSpec,
+        guard: Guard | None = None,
+    ) -> None:
         self._plan = plan
+        self._guard = guard
+        self._own = guard.own if guard is not None else ()
         self._clusters = clusters
         self._settings = settings
         self._listen_port = host_port(settings.listen)[1]
@@ -66,7 +76,7 @@ class RuleCompiler:
                 source,
                 compile_conditions(match, port=port),
                 common,
-                answer=answer,
+                answer=guarded(answer, self._own) if answer is not None else None,
                 rewrite=compile_rewrite(http.rewrite, match) if answer is None else None,
                 guard=compile_guard(http.rewrite, match) if answer is None else None,
             )
@@ -127,7 +137,23 @@ class RuleCompiler:
             authority=authority,
             request_ops=compile_request_ops(*request, several=count > 1),
             response_ops=compile_response_ops(*response, several=count > 1),
+            **self._policies(cluster),
         )
+
+    def _policies(self, cluster: Cluster | None) -> dict[str, Any]:
+        """What of a destination is policy."""
+        if self._guard is None:
+            return {}
+        if cluster is None:
+            return {"checks": self._own}
+        target = target_of(cluster.config)
+        found = self._guard.destination(target)
+        return {
+            "gate": found.gate,
+            "checks": found.checks,
+            "policies": found.policies,
+            "target": target,
+        }
 
     def _cluster(self, place: Place, owner: VirtualService, listener_port: int) -> tuple[str, Cluster | None]:
         """The cluster of a destination, and its name even when there is none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.routing.binding import Binder
+from gateway.routing.guarding import compile_guard
 from gateway.routing.rules import RuleCompiler
 
 if TYPE_CHECKING:
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
     from gateway.config import Config
     from gateway.routing.listener import Listener
+    from gateway.security import Guard
+    from gateway.security.state import SecurityState
     from gateway.upstream import Cluster, Plan
 
 
 class Snapshot:
     """One generation of the configuration, joined with the clusters it names."""
 
-    __slots__ = ("_fallback", "clusters", "config", "default", "generation", "listeners")
+    __slots__ = ("_fallback", "clusters", "config", "default", "generation", "guard", "listeners")
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Snapshot:
         clusters: Mapping[str, Cluster],
         default: Listener,
         listeners: Mapping[int, Listener],
+        guard: Guard,
     ) -> None:
         self.generation = generation
         self.config = config
@@ -38,6 +42,8 @@ class Snapshot:
         """The listener without Gateway document (`mesh`)."""
         self.listeners = listeners
         """Those of Gateway documents, by port."""
+        self.guard = guard
+        """The policies, as `gateway.security.explain` wants them."""
         # A stock server listens where its command line says; with one Gateway port, that one is meant.
         self._fallback = next(iter(listeners.values())) if len(listeners) == 1 else default
 
@@ -52,13 +58,20 @@ class Snapshot:
 
 
 def compile_snapshot(
-    config: Config, plan: Plan, clusters: Mapping[str, Cluster], *, generation: int
+    config: Config,
+    plan: Plan,
+    clusters: Mapping[str, Cluster],
+    *,
+    generation: int,
+    security: SecurityState | None = None,
 ) -> Snapshot:
     """Compiles a generation. Pure, so it may run in a thread; validated configuration cannot fail here.
 
     What validation let pass degrades as Istio does: a destination that nobody knows answers 503 with flag NC,
-    a rule whose delegate is missing vanishes.
+    a rule whose delegate is missing vanishes. Without `security` tokens are not verified, and then nobody has
+    one.
     """
-    binder = Binder(config, RuleCompiler(plan, clusters, config.settings.spec))
+    guard = compile_guard(config, plan, clusters, security)
+    binder = Binder(config, RuleCompiler(plan, clusters, config.settings.spec, guard), guard)
     listeners = {listener.port: listener for listener in binder.gateways()}
-    return Snapshot(generation, config, clusters, binder.mesh(), listeners)
+    return Snapshot(generation, config, clusters, binder.mesh(), listeners, guard)

@@ -47,6 +47,8 @@ class Checks(NamedTuple):
 
     checks: tuple[Check, ...] = ()
     gate: Gate | None = None
+    policies: tuple[str, ...] = ()
+    """What they enforce, for people: `DENY default/no-writes`, `STRICT default/default`."""
 
 
 NOTHING = Checks()
@@ -122,6 +124,7 @@ class Guard:
                 *(() if self.deferred else allow),
             ),
             self._gate(self.gateway.policies),
+            _told(self.gateway, ()),
         )
         """For every admitted request."""
         self.redirecting: tuple[Check, ...] = allow if self.deferred else ()
@@ -153,13 +156,17 @@ class Guard:
         if tokens:
             # A token that the gateway verified and forwards stands there still, and is none of theirs.
             tokens += [item for item in documents.tokens if item not in tokens and _forwards(item)]
+        sets = self.allow_sets(documents)
         checks = (
             *self._strict_checks(target, mode),
             *self._token_check(tokens),
             *self._checks(more),
-            *(Allow(policies, self._counts).check for policies in self.allow_sets(documents)),
+            *(Allow(policies, self._counts).check for policies in sets),
         )
-        return Checks(checks, self._gate(more)) if checks or more else NOTHING
+        allowing = [policy for policies in sets for policy in policies]
+        judged = Documents((*more, *distinct(allowing, more)), tuple(tokens))
+        modes = (f"STRICT {mode.policy}",) if mode.strict else ()
+        return Checks(checks, self._gate(more), _told(judged, modes)) if checks or more else NOTHING
 
     def documents(self, target: Target) -> Documents:
         """What is for a target."""
@@ -232,6 +239,16 @@ class Documents(NamedTuple):
 
     policies: tuple[CompiledPolicy, ...]
     tokens: tuple[RequestAuthentication, ...]
+
+
+def _told(documents: Documents, modes: tuple[str, ...]) -> tuple[str, ...]:
+    """Documents for people."""
+    tokens = (f"JWT {item.metadata.namespace}/{item.metadata.name}" for item in documents.tokens)
+    policies = (
+        f"{policy.action} {policy.key}{' (dry run)' if policy.dry_run else ''}"
+        for policy in documents.policies
+    )
+    return (*modes, *tokens, *policies)
 
 
 def enforced(policies: Iterable[CompiledPolicy], action: str) -> list[CompiledPolicy]:
