@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from gateway.security.jwks import FetchedKeys, Keys, written_keys
 from gateway.security.jwks_fetch import Fetcher
 from gateway.security.jwt_provider import Provider
+from gateway.security.rate_bucket import Buckets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.config import Config
+    from gateway.config.rate_limit import RateLimit
     from gateway.config.request_authentication import JWTRule
 
 FETCH_TIMEOUT = 5.0
@@ -44,9 +46,10 @@ class SecurityState:
         self._lock = threading.Lock()
         self._providers: dict[JWTRule, Provider] = {}
         self._keys: dict[tuple[str, str, float], Keys] = {}
+        self._buckets: dict[tuple[str, tuple[str, ...]], Buckets] = {}
 
     def __repr__(self) -> str:
-        return f"<SecurityState providers {len(self._providers)}>"
+        return f"<SecurityState providers {len(self._providers)} limits {len(self._buckets)}>"
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -68,6 +71,8 @@ class SecurityState:
             used = {provider.keys for provider in self._providers.values()}
             gone = [keys for keys in self._keys.values() if keys not in used]
             self._keys = {name: keys for name, keys in self._keys.items() if keys in used}
+            limits = {_bucket_name(limit) for limit in config.settings.spec.rate_limits}
+            self._buckets = {name: found for name, found in self._buckets.items() if name in limits}
         new = [keys for keys in used if isinstance(keys, FetchedKeys) and keys.fetches == 0]
         for keys in new:
             keys.start()
@@ -109,6 +114,23 @@ class SecurityState:
             for provider in known
         ]
 
+    # -- rate limits ---------------------------------------------------------------------------
+
+    def buckets(self, limit: RateLimit) -> Buckets:
+        """What was taken of a limit; a reload that changes only its numbers keeps that."""
+        with self._lock:
+            return self._buckets.setdefault(_bucket_name(limit), Buckets())
+
+    @property
+    def rate_limits(self) -> list[dict[str, Any]]:
+        """Every limit for the admin listener: how many keys it knows, how many requests it refused."""
+        with self._lock:
+            known = list(self._buckets.items())
+        return [
+            {"name": name, "key": list(key), "keys": len(buckets), "refused": buckets.refused}
+            for (name, key), buckets in known
+        ]
+
     def _keys_of(self, rule: JWTRule) -> Keys:
         timeout = rule.timeout or FETCH_TIMEOUT
         name = _source(rule, timeout)
@@ -130,6 +152,10 @@ class SecurityState:
             wall=self._wall,
             sleep=self._sleep,
         )
+
+
+def _bucket_name(limit: RateLimit) -> tuple[str, tuple[str, ...]]:
+    return limit.name, limit.key
 
 
 def _source(rule: JWTRule, timeout: float) -> tuple[str, str, float]:
