@@ -10,10 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.exchange.replay import Replay
+from gateway.http.reply import ClientLeft
 from gateway.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from gateway.exchange.downstream import Receive
+    from collections.abc import Awaitable, Callable
+
     from gateway.upstream import Connection
 
 
@@ -21,7 +23,6 @@ class Uploading(Protocol):
     """What an upload tells its exchange."""
 
     bytes_received: int
-    committed: bool
 
     def client_gone(self) -> None:
         """The client left."""
@@ -38,7 +39,10 @@ class Upload:
 
     __slots__ = ("_catching_up", "_exchange", "_paused", "_receive", "_replay", "_sink", "_task", "complete")
 
-    def __init__(self, exchange: Uploading, receive: Receive, replay: Replay | None) -> None:
+    def __init__(
+        self, exchange: Uploading, receive: Callable[[], Awaitable[tuple[bytes, bool]]], replay: Replay | None
+    ) -> None:
+        """`receive`: as `Downstream.receive`. Without a `replay` nothing is kept."""
         self.complete = False
         """The whole body was read from the client."""
         self._exchange = exchange
@@ -103,28 +107,22 @@ class Upload:
 
     async def _run(self) -> None:
         receive, exchange = self._receive, self._exchange
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
+        more = True
+        while more:
+            try:
+                chunk, more = await receive()
+            except ClientLeft:
                 exchange.client_gone()
                 return
-            chunk = message.get("body", b"")
             if chunk:
                 exchange.bytes_received += len(chunk)
                 if not await self._take(chunk):
                     exchange.upload_stuck()
                     return
-            if not message.get("more_body", False):
-                break
         self.complete = True
         if self._sink is not None:
             self._sink.finish()
         exchange.upload_complete()
-        if not exchange.committed:
-            # Servers that do not call back tell only a pending receive() that the client left.
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            exchange.client_gone()
 
     async def _take(self, chunk: bytes) -> bool:
         """Keeps a chunk and passes it on; False when it can go nowhere."""
