@@ -106,7 +106,7 @@ class Gateway:
         if not control.generation:
             control.load_first()
         await control.start()
-        self.telemetry.configure(control.snapshot.config.settings, asyncio.get_running_loop())
+        self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation
         self._spine = Spine(self._snapshot, self.telemetry.record)
         await self._start_admin()
@@ -125,16 +125,18 @@ class Gateway:
         snapshot = self._control.snapshot  # type: ignore[union-attr] # start() made it
         if snapshot.generation != self._generation:
             self._generation = snapshot.generation
-            self.telemetry.configure(snapshot.config.settings, asyncio.get_running_loop())
+            self.telemetry.follow(snapshot)
         return snapshot
 
     async def _start_admin(self) -> None:
-        self._admin = AdminListener(metrics=self.telemetry.counters.exposition)
+        self._admin = AdminListener(metrics=self.telemetry.exposition)
         await self._admin.start(self.control)
 
     async def _lifespan(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if "state" in scope:
-            scope["state"][SETTINGS] = lambda: self.control.snapshot.config.settings
+            state = scope["state"]
+            state[SETTINGS] = lambda: self.control.snapshot.config.settings
+            self.telemetry.edge = lambda: state.get("gateway.edge")
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":

@@ -24,9 +24,11 @@ from gateway.config.fields import (
     NonEmpty,
     Percent,
     Problem,
+    StringMap,
     Uint32,
     rejection,
 )
+from gateway.config.formats import check_format
 from gateway.config.health_checks import HealthCheck  # noqa: TC001 - pydantic reads the annotations
 from gateway.config.names import check_hostname, is_cidr, is_ip
 from gateway.config.rate_limit import Jwks, RateLimit, name_problems
@@ -120,11 +122,27 @@ class Timeouts(Model):
     """For requests to finish before the process ends."""
 
 
-class AccessLog(Model):
+class AccessLog(Checked):
     """One line a request."""
 
     encoding: Literal["JSON", "TEXT", "OFF"] = "JSON"
     path: NonEmpty = "/dev/stdout"
+    format: NonEmpty | None = None
+    """TEXT with these `%OPERATORS%` instead of Istio's; a line end is added."""
+    json_format: StringMap = FrozenMap()
+    """JSON with these keys, each a text with `%OPERATORS%`, instead of Istio's."""
+
+    def _rules(self) -> Iterator[Problem]:
+        if self.format is not None:
+            yield from check_format(self.format, ("format",))
+            if self.json_format:
+                yield Problem("GW040", "only one of format and jsonFormat", ("jsonFormat",))
+            elif self.encoding == "JSON" and "encoding" in self.model_fields_set:
+                yield Problem("GW040", "a format is TEXT; JSON takes jsonFormat", ("encoding",))
+        if self.json_format and self.encoding == "TEXT":
+            yield Problem("GW040", "a jsonFormat is JSON; TEXT takes format", ("encoding",))
+        for key, text in self.json_format.items():
+            yield from check_format(text, ("jsonFormat", key))
 
 
 class Dns(Model):

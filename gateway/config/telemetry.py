@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, Strict
 
 from gateway.config.codes import define
+from gateway.config.expressions import check_expression
 from gateway.config.fields import Bool, Checked, Duration, FrozenMap, Many, Map, Model, NonEmpty, Problem, Str
+from gateway.config.formats import check_format
 from gateway.config.resource import Resource, register
 from gateway.config.selector import EmptyIfNull, Targeted
 
@@ -74,10 +76,13 @@ class HeaderTag(Model):
     default_value: Str | None = None
 
 
-class FormatterTag(Model):
+class FormatterTag(Checked):
     """Text with `%OPERATORS%`."""
 
     value: NonEmpty
+
+    def _rules(self) -> Iterator[Problem]:
+        yield from check_format(self.value, ("value",))
 
 
 class CustomTag(Checked):
@@ -149,6 +154,8 @@ class TagOverride(Checked):
             yield Problem("GW032", "UPSERT needs a value", ("value",))
         if self.operation == "REMOVE" and self.value:
             yield Problem("GW040", "REMOVE takes no value", ("value",))
+        elif self.value and (message := check_expression(self.value)) is not None:
+            yield Problem("GW046", message, ("value",))
 
 
 class MetricsOverrides(Model):
@@ -169,11 +176,15 @@ class Metrics(Model):
     """Of TCP metrics; this gateway has none."""
 
 
-class LogFilter(Model):
+class LogFilter(Checked):
     """Which exchanges are logged."""
 
     expression: NonEmpty
     """CEL, such as `response.code >= 400`."""
+
+    def _rules(self) -> Iterator[Problem]:
+        if (message := check_expression(self.expression, boolean=True)) is not None:
+            yield Problem("GW046", message, ("expression",))
 
 
 class AccessLogging(Model):

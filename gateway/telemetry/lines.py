@@ -1,0 +1,195 @@
+r"""What one exchange looks like in the access log: Istio's JSON, Istio's text, or a format of one's own.
+
+Lifetime: config (compiled formats); the caches of quoted values are bounded.
+
+Whatever a client sends stays one value of one line: JSON escapes it; in text, quotes, backslashes and
+everything that is not printable are written as `\x22` (as nginx does).
+"""
+
+from __future__ import annotations
+
+from json.encoder import encode_basestring_ascii
+from time import gmtime, strftime
+from typing import TYPE_CHECKING
+
+from gateway.exchange.facts import ExchangeFacts
+from gateway.http.format import Operator, parse
+from gateway.routing.operators import compile_format, compile_operator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.exchange.exchange import Exchange
+    from gateway.http.format import Facts
+
+    Line = Callable[[Exchange, float, float], str]
+    """Exchange, end on the monotonic clock, now in seconds since the epoch -> line with its end."""
+
+quote: Callable[[str], str] = encode_basestring_ascii
+LONGEST_VALUE = 4096
+"""Bytes of one logged value; longer ones are cut (disk flooding)."""
+LONGEST_CACHED = 256
+MOST_CACHED = 4096
+"""Quoted values that are remembered, each at most `LONGEST_CACHED` bytes."""
+
+DEFAULT_TEXT = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%"'
+    " %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS%"
+    ' "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION%'
+    ' %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%"'
+    ' "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW%'
+    " %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS%"
+    " %REQUESTED_SERVER_NAME% %ROUTE_NAME%"
+)
+"""Istio's default text format."""
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x22, 0x5C, *range(0x7F, 0xA1), 0xAD)}
+NUMBERS = frozenset(
+    {"BYTES_RECEIVED", "BYTES_SENT", "DURATION", "RESPONSE_CODE", "UPSTREAM_REQUEST_ATTEMPT_COUNT"}
+)
+"""Operators that are numbers in JSON when they stand alone."""
+
+
+class JsonLine:
+    """Formats an exchange as one line of JSON with Istio's keys; a value that is not there is null."""
+
+    __slots__ = ("_cache", "_second", "_stamp", "_tails")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._stamp = ""
+        self._cache: dict[bytes | None, str] = {}
+        self._tails: dict[object, str] = {}
+
+    def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:
+        """The line, newline included; `ended_at` is of the monotonic clock, `now` seconds since the epoch."""
+        request = exchange.request
+        get = request.header_map.get
+        cached = self._cache.get
+        duration = ended_at - exchange.started_at
+        began = now - duration
+        second = int(began)
+        if second != self._second:
+            self._second = second
+            self._stamp = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(second))
+        key = (exchange.route, exchange.destination, exchange.endpoint, exchange.local)
+        tail = self._tails.get(key)
+        if tail is None:
+            tail = self._tail(exchange, key)
+        path = request.path + b"?" + request.query if request.query else request.path
+        service = exchange.service_time
+        flags, details, failure = exchange.flags, exchange.details, exchange.transport_failure
+        forwarded, agent, authority = get(b"x-forwarded-for"), get(b"user-agent"), request.authority
+        connection, peer = exchange.connection, request.peer
+        return (
+            f'{{"start_time":"{self._stamp}{int((began - second) * 1000):03d}Z"'
+            f',"method":"{request.method}"'
+            f',"path":{quote(path[:LONGEST_VALUE].decode("latin-1"))},"protocol":"{exchange.protocol}"'
+            f',"response_code":{exchange.status},"response_flags":"{",".join(flags) if flags else "-"}"'
+            f',"response_code_details":{quote(details) if details else "null"}'
+            f',"connection_termination_details":null'
+            f',"upstream_transport_failure_reason":{quote(failure) if failure else "null"}'
+            f',"bytes_received":{exchange.bytes_received},"bytes_sent":{exchange.bytes_sent}'
+            f',"duration":{int(duration * 1000)}'
+            f',"upstream_service_time":{int(service * 1000) if service >= 0 else "null"}'
+            f',"x_forwarded_for":{cached(forwarded) or self._quoted(forwarded)}'
+            f',"user_agent":{cached(agent) or self._quoted(agent)}'
+            f',"request_id":"{exchange.request_id}"'
+            f',"authority":{cached(authority) or self._quoted(authority)}'
+            f',"upstream_local_address":'
+            f"{'null' if connection is None else quote(connection.local_address)}"
+            f',"downstream_remote_address":"{exchange.downstream_remote_address}"'
+            f',"requested_server_name":{quote(peer.sni) if peer is not None and peer.sni else "null"}'
+            f"{tail}"
+        )
+
+    def _tail(self, exchange: Exchange, key: object) -> str:
+        """What most requests of a route have in common."""
+        route, destination, endpoint = exchange.route, exchange.destination, exchange.endpoint
+        tail = (
+            f',"upstream_host":{quote(endpoint.address) if endpoint else "null"}'
+            f',"upstream_cluster":{quote(destination.cluster_name) if destination else "null"}'
+            f',"downstream_local_address":{quote(exchange.downstream_local_address)}'
+            f',"route_name":{quote(route.name) if route else "null"}}}\n'
+        )
+        if len(self._tails) >= MOST_CACHED:
+            self._tails.clear()
+        self._tails[key] = tail
+        return tail
+
+    def _quoted(self, value: bytes | None) -> str:
+        if value is None:
+            return "null"
+        text = quote(value[:LONGEST_VALUE].decode("latin-1"))
+        if len(value) <= LONGEST_CACHED:
+            if len(self._cache) >= MOST_CACHED:
+                self._cache.clear()
+            self._cache[value] = text
+        return text
+
+
+class TextLine:
+    """Formats an exchange as one line of text; a value that is not there is `-`."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, text: str = DEFAULT_TEXT) -> None:
+        pieces: list[str | Callable[[Facts], bytes | None]] = []
+        for piece in parse(text):
+            part = piece if isinstance(piece, str) else compile_operator(piece)
+            if part is None or isinstance(part, bytes):
+                part = _safe(part)
+            pieces.append(part)
+        self._pieces = tuple(pieces)
+
+    def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:  # noqa: ARG002 - as JsonLine
+        """The line, newline included."""
+        facts = ExchangeFacts(exchange)
+        return (
+            "".join([piece if isinstance(piece, str) else _safe(piece(facts)) for piece in self._pieces])
+            + "\n"
+        )
+
+
+def _safe(value: bytes | None) -> str:
+    if value is None:
+        return "-"
+    return value[:LONGEST_VALUE].decode("latin-1").translate(_ESCAPES)
+
+
+class JsonFormat:
+    """Formats an exchange as one line of JSON with keys of one's own.
+
+    A value that is one operator alone is a number where Envoy makes it one, and null when it is not there.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = tuple((quote(key), _field(text)) for key, text in fields.items())
+
+    def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:  # noqa: ARG002 - as JsonLine
+        """The line, newline included."""
+        facts = ExchangeFacts(exchange)
+        return f"{{{','.join([f'{key}:{read(facts)}' for key, read in self._fields])}}}\n"
+
+
+def _field(text: str) -> Callable[[Facts], str]:
+    pieces = parse(text)
+    if len(pieces) == 1 and isinstance(pieces[0], Operator):
+        read = compile_operator(pieces[0])
+        if not callable(read):
+            fixed = "null" if read is None else quote(read.decode("latin-1"))
+            return lambda _: fixed
+        if pieces[0].name in NUMBERS:
+            return lambda facts: "null" if (value := read(facts)) is None else value.decode("ascii")
+        return lambda facts: "null" if (value := read(facts)) is None else _quoted(value)
+    whole = compile_format(text, missing=b"-")
+    if isinstance(whole, bytes):
+        constant = quote(whole.decode("utf-8"))
+        return lambda _: constant
+    return lambda facts: _quoted(whole(facts))
+
+
+def _quoted(value: bytes) -> str:
+    return quote(value[:LONGEST_VALUE].decode("latin-1"))
