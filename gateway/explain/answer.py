@@ -13,6 +13,8 @@ from gateway.http.secrets import clean_headers
 if TYPE_CHECKING:
     from gateway.http.reply import Reply
 
+_DENIALS = ("rbac_", "peer_authentication_", "jwt_authn_", "ext_authz_")
+"""How the details of a refusal by a policy begin, wherever it is made."""
 LONGEST_BODY = 200
 """Characters of a body that are shown."""
 
@@ -40,7 +42,7 @@ def answer_of(reply: Reply, by: str) -> Answer:
     """A reply as data."""
     body = reply.body.decode(errors="replace")
     return Answer(
-        by=by,
+        by="policy" if reply.details.startswith(_DENIALS) else by,
         status=reply.status,
         flag=str(reply.flag or "-"),
         details=reply.details,

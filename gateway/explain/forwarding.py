@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from gateway.http.secrets import clean
 
 if TYPE_CHECKING:
+    from gateway.explain.answer import Answer
     from gateway.http.request import Request
     from gateway.routing import Destination, Route
     from gateway.routing.policies import Fault, RetryPolicy
+    from gateway.security import Verdict
     from gateway.upstream import Cluster
 
 PER_CENT = 10_000
@@ -41,6 +43,10 @@ class Target:
     response_headers: str
     head: tuple[str, ...]
     """The request head that is sent, line by line."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What each policy says that is for this destination alone."""
+    refused: Answer | None = None
+    """What they answer together; None: the request may go there."""
 
     @property
     def empty(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.config import load
 from gateway.routing import compile_snapshot
+from gateway.security.state import SecurityState
 from gateway.upstream import Registry, plan
 
 if TYPE_CHECKING:
@@ -28,4 +29,5 @@ def compiled(loaded: Loaded) -> Snapshot:
     """The snapshot of files without fatal findings. Opens no socket and looks no name up."""
     config = loaded.require()
     planned = plan(config)
-    return compile_snapshot(config, planned, Registry().prepare(planned).clusters, generation=0)
+    clusters = Registry().prepare(planned).clusters
+    return compile_snapshot(config, planned, clusters, generation=0, security=SecurityState())

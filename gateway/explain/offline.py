@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from random import Random
 from typing import TYPE_CHECKING
 
+from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
 from gateway.explain.answer import Answer, answer_of
 from gateway.explain.forwarding import Plan, Target, plan_of, target_of
-from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, NO_ROUTE, Reply
+from gateway.explain.judging import at_destination, at_listener, passed
+from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM
 from gateway.http.secrets import clean_headers, clean_query
 from gateway.routing.explain import Choice, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from typing import Any
 
-    from gateway.exchange.hygiene import Admitted
     from gateway.explain.asked import Question
+    from gateway.http.reply import Reply
     from gateway.http.request import Request
     from gateway.routing import Destination, Route, Snapshot
-    from gateway.routing.listener import Listener
+    from gateway.security import Verdict
 
 EXAMPLE_ID = "(a new one)"
 """Stands for the request id, which a request that is not sent does not get."""
@@ -52,6 +53,8 @@ class Canonical:
     """The direct peer's address (`source.ip`)."""
     principal: str
     """Of the client's certificate; empty: none."""
+    token: str
+    """`issuer/subject` of the client's token; empty: none."""
     dropped: tuple[str, ...]
     """Names of headers that hygiene took away."""
 
@@ -70,6 +73,10 @@ class Explanation:
     """What becomes of a request that is forwarded."""
     targets: tuple[Target, ...] = ()
     """Where it may go, with the chance of each."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What each policy for the gateway says; those for a destination are its own."""
+    notes: tuple[str, ...] = ()
+    """What could not be known without sending anything."""
     answer: Answer | None = None
     """The gateway's own answer; None: a backend answers."""
 
@@ -84,31 +91,58 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
     scope = question.scope(snapshot)
     listener = snapshot.listener(scope["server"][1])
     told = Explanation(generation=snapshot.generation, listener=listener.name)
-    admitted = Hygiene(snapshot.config.settings.spec).admit(scope)
-    if isinstance(admitted, Reply):
-        return replace(told, answer=answer_of(admitted, "hygiene"))
-    request = admitted.request
+    exchange, refused = _admitted(snapshot, scope)
+    if refused is not None:
+        return replace(told, answer=answer_of(refused, "hygiene"))
+    request = exchange.request
     request.peer = question.peer
+    judgement = at_listener(snapshot, listener, request)
     choice = choose(listener, request)
-    told = replace(told, request=_canonical(request, scope), choice=choice, answer=_early(listener, request))
+    told = replace(
+        told,
+        request=_canonical(request, scope),
+        choice=choice,
+        verdicts=judgement.verdicts,
+        notes=judgement.notes,
+        answer=judgement.answer,
+    )
+    if told.answer is None and listener.https_redirect is not None:
+        redirect = listener.https_redirect(request)
+        told = replace(told, answer=None if redirect is None else answer_of(redirect, "https redirect"))
     if told.answer is not None:
         return told
     if choice.route is None:
-        return replace(told, answer=answer_of(NO_ROUTE, "routing"))
-    return _routed(told, choice.route, admitted)
+        return replace(told, answer=answer_of(listener.unrouted(request), "routing"))
+    return _routed(told, snapshot, choice.route, exchange)
 
 
-def _routed(told: Explanation, route: Route, admitted: Admitted) -> Explanation:
-    request = admitted.request
-    answer = _checked(route.checks, request, "route")
-    if answer is None and route.answer is not None:
-        answer = answer_of(route.answer(request), "route")
-    if answer is not None:
-        return replace(told, answer=answer)
-    targets = tuple(
-        target_of(item, route, request, _head(admitted, route, item)) for item in route.destinations
+def _admitted(snapshot: Snapshot, scope: dict[str, Any]) -> tuple[Exchange, Reply | None]:
+    downstream = AsgiDownstream(scope, _nothing, _nowhere)
+    exchange = Exchange(snapshot, time.monotonic(), "HTTP/1.1", downstream.client, downstream.server, True)
+    return exchange, Hygiene(snapshot.config.settings.spec).admit(exchange, downstream)
+
+
+async def _nothing() -> dict[str, Any]:
+    raise AssertionError("nothing is received")
+
+
+async def _nowhere(_: dict[str, Any]) -> None:
+    raise AssertionError("nothing is sent")
+
+
+def _routed(told: Explanation, snapshot: Snapshot, route: Route, exchange: Exchange) -> Explanation:
+    request, notes = exchange.request, list(told.notes)
+    if route.answer is not None:
+        return replace(told, answer=answer_of(route.answer(request), "route"))
+    targets = []
+    for item in route.destinations:
+        refused, verdicts = at_destination(snapshot, item, request, notes)
+        target = target_of(item, route, request, _head(exchange, route, item))
+        targets.append(replace(target, refused=refused, verdicts=verdicts))
+    answer = _ended(targets) or passed(route.checks, request, "route", notes)
+    return replace(
+        told, plan=plan_of(route, request), targets=tuple(targets), answer=answer, notes=tuple(notes)
     )
-    return replace(told, plan=plan_of(route, request), targets=targets, answer=_nowhere(targets))
 
 
 def _canonical(request: Request, scope: dict[str, Any]) -> Canonical:
@@ -124,44 +158,27 @@ def _canonical(request: Request, scope: dict[str, Any]) -> Canonical:
         client=request.client_ip,
         peer=request.peer_ip,
         principal=request.peer.principal if request.peer is not None else "",
+        token=request.request_principal,
         dropped=tuple(
             dict.fromkeys(name.decode("latin-1") for name, _ in scope["headers"] if name not in kept)
         ),
     )
 
 
-def _early(listener: Listener, request: Request) -> Answer | None:
-    """The answer that needs no route."""
-    if listener.https_redirect is None:
-        return None
-    reply = listener.https_redirect(request)
-    return None if reply is None else answer_of(reply, "https redirect")
+def _ended(targets: Sequence[Target]) -> Answer | None:
+    """The answer when no destination takes the request; of several reasons the first one's."""
+    ends = [
+        target.refused
+        or (None if target.known else answer_of(NO_CLUSTER, "destination"))
+        or (answer_of(NO_HEALTHY_UPSTREAM, "destination") if target.empty else None)
+        for target in targets
+    ]
+    return ends[0] if ends and None not in ends else None
 
 
-def _checked(
-    checks: tuple[Callable[[Request, Random], Reply | None], ...], request: Request, by: str
-) -> Answer | None:
-    dice = Random(0)  # noqa: S311 - dice, not secrets
-    for check in checks:
-        reply = check(request, dice)
-        if reply is not None:
-            return answer_of(reply, by)
-    return None
-
-
-def _nowhere(targets: tuple[Target, ...]) -> Answer | None:
-    """The answer when no destination can take the request."""
-    if all(not target.known for target in targets):
-        return answer_of(NO_CLUSTER, "destination")
-    if all(not target.known or target.empty for target in targets):
-        return answer_of(NO_HEALTHY_UPSTREAM, "destination")
-    return None
-
-
-def _head(admitted: Admitted, route: Route, destination: Destination) -> tuple[str, ...]:
+def _head(exchange: Exchange, route: Route, destination: Destination) -> tuple[str, ...]:
     """The lines of the head sent upstream on the first try, credentials hidden (spine, step 7)."""
-    request = admitted.request
-    exchange = Exchange(request, EXAMPLE_ID, "HTTP/1.1", time.monotonic())
+    request = exchange.request
     exchange.route, exchange.destination = route, destination
     headers = [pair for pair in request.headers if pair[0] != b"x-request-id"]
     headers.append((b"x-request-id", EXAMPLE_ID.encode()))
@@ -174,10 +191,10 @@ def _head(admitted: Admitted, route: Route, destination: Destination) -> tuple[s
     query = b"?" + request.query if request.query else b""
     if path != request.path:
         headers.append((b"x-envoy-original-path", request.path + query))
-    if admitted.body == CHUNKED:
+    if exchange.body == CHUNKED:
         headers.append((b"transfer-encoding", b"chunked"))
-    elif admitted.body != NO_BODY:
-        headers.append((b"content-length", b"%d" % admitted.body))
+    elif exchange.body != NO_BODY:
+        headers.append((b"content-length", b"%d" % exchange.body))
     authority = request.authority if destination.authority is None else destination.authority
     target = path.decode("latin-1")
     if request.query:

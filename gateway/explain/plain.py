@@ -20,6 +20,8 @@ def explanation_json(told: Explanation) -> dict[str, Any]:
         "listener": told.listener,
         "request": None if told.request is None else asdict(told.request),
         "decision": None if told.choice is None else choice_json(told.choice),
+        "policies": [asdict(verdict) for verdict in told.verdicts],
+        "notes": list(told.notes),
         "plan": None if told.plan is None else asdict(told.plan),
         "destinations": [asdict(target) for target in told.targets],
         "answer": None if told.answer is None else asdict(told.answer),

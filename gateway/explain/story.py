@@ -6,18 +6,19 @@ looks, and nowhere before; what a story says may be pasted into a ticket.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.explain.causes import Happened, diagnose
+from gateway.explain.judging import at_gateway, verdicts
 from gateway.explain.plain import choice_json
+from gateway.http.flags import Flag
 from gateway.http.secrets import clean, clean_headers, clean_query
 from gateway.routing.explain import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gateway.exchange.exchange import Exchange
+    from gateway.exchange.exchange import Attempt, Exchange
     from gateway.routing import Snapshot
     from gateway.telemetry.recorder import Entry
 
@@ -44,7 +45,7 @@ def summary(entry: Entry, at: float) -> dict[str, Any]:
         "source": "" if route is None else str(route.source),
         "cluster": "" if destination is None else destination.cluster_name,
         "endpoint": "" if exchange.endpoint is None else exchange.endpoint.address,
-        "tries": len(_attempts(exchange)),
+        "tries": len(exchange.attempts),
         "client": exchange.downstream_remote_address,
         "duration_ms": _ms(duration),
     }
@@ -71,7 +72,7 @@ def story(entry: Entry, at: float, snapshot: Snapshot) -> dict[str, Any]:
         "bytes_received": exchange.bytes_received,
         "bytes_sent": exchange.bytes_sent,
         "transport_failure": clean(exchange.transport_failure),
-        "generation": _generation(exchange),
+        "generation": exchange.snapshot.generation,
         "attempts": _waterfall(exchange, ended_at),
         **_decision(exchange, snapshot),
     }
@@ -81,7 +82,7 @@ def _decision(exchange: Exchange, snapshot: Snapshot) -> dict[str, Any]:
     """How the route was chosen; after a reload, whether it still would be."""
     route, request = exchange.route, exchange.request
     if not request.host:
-        return {"decision": None, "changed": ""}  # hygiene refused it
+        return {"decision": None, "policies": [], "changed": ""}  # hygiene refused it
     choice = choose(snapshot.listener(request.port), request)
     changed = ""
     if choice.route is not route:
@@ -89,12 +90,18 @@ def _decision(exchange: Exchange, snapshot: Snapshot) -> dict[str, Any]:
         then = "no route" if route is None else str(route.source)
         if now != then:
             changed = f"the configuration changed since: then {then} took it, now {now} would"
-    return {"decision": choice_json(choice), "changed": changed}
+    target = None if exchange.destination is None else exchange.destination.target
+    said = (*at_gateway(snapshot, request), *verdicts(snapshot, target, request))
+    return {
+        "decision": choice_json(choice),
+        "policies": [asdict(verdict) for verdict in said],
+        "changed": changed,
+    }
 
 
 def _happened(exchange: Exchange, ended_at: float) -> Happened:
     request, route, destination = exchange.request, exchange.route, exchange.destination
-    attempts = _attempts(exchange)
+    attempts = exchange.attempts
     policy = route.retries if route is not None else None
     return Happened(
         status=exchange.status,
@@ -115,19 +122,10 @@ def _happened(exchange: Exchange, ended_at: float) -> Happened:
         duration=ended_at - exchange.started_at,
         timeout=None if route is None else route.timeout,
         per_try_timeout=None if policy is None else policy.per_try_timeout,
-        retries_denied=getattr(exchange, "retries_denied", ""),
-        delayed=getattr(exchange, "delayed", 0.0),
+        retries_denied=exchange.retries_denied,
+        delayed=exchange.delayed,
         sent=exchange.bytes_sent,
     )
-
-
-def _attempts(exchange: Exchange) -> Sequence[Any]:
-    return tuple(getattr(exchange, "attempts", ()))
-
-
-def _generation(exchange: Exchange) -> int | None:
-    snapshot = getattr(exchange, "snapshot", None)
-    return None if snapshot is None else int(snapshot.generation)
 
 
 def _waterfall(exchange: Exchange, ended_at: float) -> list[dict[str, Any]]:
@@ -140,7 +138,7 @@ def _waterfall(exchange: Exchange, ended_at: float) -> list[dict[str, Any]]:
     return [
         {
             "endpoint": attempt.endpoint.address,
-            "reused": attempt.reused,
+            "reused": _reused(attempt),
             "start_ms": since(attempt.started_at),
             "connected_ms": since(attempt.connected_at),
             "headers_ms": since(attempt.headers_at),
@@ -149,8 +147,14 @@ def _waterfall(exchange: Exchange, ended_at: float) -> list[dict[str, Any]]:
             "flag": str(attempt.flag or "-"),
             "details": clean(attempt.details),
         }
-        for attempt in _attempts(exchange)
+        for attempt in exchange.attempts
     ]
+
+
+def _reused(attempt: Attempt) -> bool:
+    """Of the last try the connection is gone, but one that was not opened for it was open before."""
+    unopened = attempt.flag in {Flag.UPSTREAM_CONNECT_FAILURE, Flag.UPSTREAM_OVERFLOW}
+    return attempt.reused or (attempt.connected_at is None and not unopened)
 
 
 def _target(exchange: Exchange) -> str:

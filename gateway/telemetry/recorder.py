@@ -102,6 +102,15 @@ class Point(NamedTuple):
     counts: Counts
 
 
+class Past:
+    """What is left of a snapshot: its number."""
+
+    __slots__ = ("generation",)
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+
+
 class Line:
     """What one route and destination did in the current second."""
 
@@ -131,6 +140,7 @@ class Recorder:
         self.clock = clock
         self._wall = wall
         self._lines: dict[tuple[Route | None, Destination | None], Line] = {}
+        self._past = Past(0)
         self._began = clock()
         self._next = self._began + SLOT
         self._slots: deque[tuple[float, dict[Key, Counts]]] = deque(maxlen=SLOTS)
@@ -140,11 +150,20 @@ class Recorder:
         return f"<Recorder recent {len(self.recent)}, failed {len(self.failed)}, refused {len(self.refused)}>"
 
     def record(self, exchange: Exchange, ended_at: float) -> None:
-        """Keeps `exchange`, which is over: its connection, tasks and response headers are let go."""
+        """Keeps `exchange`, which is over: connection, tasks, snapshot and response headers are let go."""
         if ended_at >= self._next:
             self._close(ended_at)
-        exchange.connection = exchange.task = exchange.upload_task = None
-        exchange.deadline = exchange.response_headers = None
+        exchange.connection = exchange.response_headers = None
+        if exchange.upload_task is not None:
+            exchange.upload_task = None
+        if exchange.failure is not None:
+            # A traceback holds the frames it went through, and all they knew.
+            exchange.failure = exchange.failure.with_traceback(None)
+            exchange.failure.__context__ = exchange.failure.__cause__ = None
+        generation = exchange.snapshot.generation
+        if generation != self._past.generation:
+            self._past = Past(generation)
+        exchange.snapshot = self._past  # type: ignore[assignment] # a generation is not kept for its requests
         request = exchange.request
         if (
             request.repeated

@@ -14,7 +14,9 @@ from support.routing import service, snapshot
 from support.stage import Backend, Call, route, stage
 from support.stage import service as backend_service
 
-from gateway.exchange.hygiene import Admitted, Hygiene
+from gateway.exchange.downstream import AsgiDownstream
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.hygiene import Hygiene
 from gateway.explain.asked import BadQuestion, Question, header
 from gateway.explain.load import offline
 from gateway.explain.offline import Explanation, explain
@@ -351,10 +353,11 @@ def test_the_route_explained_is_the_route_matched(
     """For any configuration and request; and exactly one route is taken, after all before it lost."""
     snap = snapshot(_documents(services))
     for question in questions:
-        scope = question.scope(snap)
-        admitted = Hygiene(snap.config.settings.spec).admit(scope)
-        assert isinstance(admitted, Admitted)
-        matched = snap.listener(scope["server"][1]).match(admitted.request)
+        downstream = AsgiDownstream(question.scope(snap), never, never)
+        exchange = Exchange(snap, 0.0, "HTTP/1.1", downstream.client, downstream.server, stock=True)
+        assert Hygiene(snap.config.settings.spec).admit(exchange, downstream) is None
+        assert downstream.server is not None
+        matched = snap.listener(downstream.server[1] or 0).match(exchange.request)
         choice = explain(snap, question).choice
 
         assert choice is not None
@@ -363,6 +366,10 @@ def test_the_route_explained_is_the_route_matched(
         assert taken == ([] if matched is None else [str(matched.source)])
         for item in choice.tried:
             assert item.outcome == "not reached" or item.fits is (item.outcome == "taken")
+
+
+async def never(*_: Any) -> Any:
+    raise AssertionError("nothing is sent or received")
 
 
 HEAD = """
