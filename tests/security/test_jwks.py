@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import json
-import ssl
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
 from support.clock import FakeClock, FakeSleep
 from support.documents import config_of
 from support.jwks import IssuerServer, moved, page
@@ -22,14 +16,12 @@ from support.routing import request
 from support.tokens import NOW, jwk, jwks, private_key, token
 
 from gateway.security.jwks import COOLDOWN, LEAST_REFRESH, MOST_REFRESH, MOST_WAITING, REFRESH, FetchedKeys
-from gateway.security.jwks_fetch import DISCOVERY, MOST_BYTES, Fetched, Fetcher, FetchError
+from gateway.security.jwks_fetch import DISCOVERY, MOST_BYTES, Fetched
 from gateway.security.jwt import compile_jwt
 from gateway.security.jwt_failure import Undecided
 from gateway.security.state import SecurityState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.config import Config
     from gateway.http.reply import Reply
 
@@ -37,7 +29,7 @@ KEYS = jwks(jwk(private_key()))
 NEW = private_key("RSA", "b")
 
 
-def config(*rules: dict[str, Any], spec: str = "{}") -> Config:
+def config(*rules: dict[str, Any]) -> Config:
     documents = [
         {
             "apiVersion": "security.istio.io/v1",
@@ -46,9 +38,7 @@ def config(*rules: dict[str, Any], spec: str = "{}") -> Config:
             "spec": {"jwtRules": list(rules)},
         }
     ]
-    text = "\n---\n".join(map(json.dumps, documents))
-    settings = f"apiVersion: gateway.asgi/v1\nkind: GatewaySettings\nmetadata: {{name: s}}\nspec: {spec}\n"
-    return config_of(f"{text}\n---\n{settings}")
+    return config_of("\n---\n".join(map(json.dumps, documents)))
 
 
 class Running:
@@ -59,7 +49,7 @@ class Running:
         self.clock, self.wall, self.sleep = FakeClock(), FakeClock(NOW), FakeSleep()
         self.state = SecurityState(clock=self.clock, wall=self.wall, sleep=self.sleep, **more)
 
-    async def __aenter__(self) -> Running:
+    async def __aenter__(self) -> Self:
         await self.state.start(self.config)
         return self
 
@@ -124,35 +114,6 @@ def test_keys_are_found_by_discovery() -> None:
     run(main)
 
 
-@pytest.mark.parametrize(
-    ("document", "says"),
-    [
-        ("[]", "not a JSON object"),
-        ({}, "another issuer's"),
-        ({"issuer": "https://evil.test", "jwks_uri": "{url}/keys"}, "another issuer's"),
-        ({"issuer": "{url}"}, "names no jwks_uri"),
-        ({"issuer": "{url}", "jwks_uri": "file:///etc/passwd"}, "not a URL"),
-        ({"issuer": "{url}", "jwks_uri": "ftp://127.0.0.1/k"}, "not a URL"),
-        ({"issuer": "{url}", "jwks_uri": "http://10.255.255.1/k"}, "plain HTTP"),
-        ({"issuer": "{url}", "jwks_uri": "http://user@127.0.0.1/k"}, "a user"),
-    ],
-)
-def test_discovery_documents_that_are_not_followed(document: Any, says: str) -> None:
-    """They are another's, or lead where configuration may not lead either."""
-
-    async def main() -> None:
-        async with IssuerServer() as server:
-            text = document if isinstance(document, str) else json.dumps(document)
-            server.answers[DISCOVERY] = page(text.replace("{url}", server.url))
-            fetcher = Fetcher()
-            with pytest.raises(FetchError, match=says):
-                await fetcher.discovered(server.url, 5.0)
-            await fetcher.close()
-            assert server.asked == [DISCOVERY]
-
-    run(main)
-
-
 async def _never() -> bytes:
     await asyncio.Event().wait()
     return b""
@@ -188,16 +149,19 @@ def test_bad_answers_leave_the_keys_there_are(name: str) -> None:
     answer, says = BAD_ANSWERS[name]
 
     async def main() -> None:
-        async with IssuerServer({"/keys": page(KEYS)}) as server:
-            async with Running(config(on(server, timeout="50ms" if name == "slow" else "5s"))) as running:
-                server.answers["/keys"] = answer
-                await running.keys.refresh()
-                (known,) = running.state.providers
+        timeout = "50ms" if name == "slow" else "5s"
+        async with (
+            IssuerServer({"/keys": page(KEYS)}) as server,
+            Running(config(on(server, timeout=timeout))) as running,
+        ):
+            server.answers["/keys"] = answer
+            await running.keys.refresh()
+            (known,) = running.state.providers
 
-                assert running.says(token()) == "in"
-                assert running.keys.generation == 1
-                assert any(part in known["last_error"] for part in says.split("|")), known["last_error"]
-                assert known["last_success"] == NOW
+            assert running.says(token()) == "in"
+            assert running.keys.generation == 1
+            assert any(part in known["last_error"] for part in says.split("|")), known["last_error"]
+            assert known["last_success"] == NOW
 
     run(main)
 
@@ -328,19 +292,21 @@ def test_only_so_many_requests_wait() -> None:
     """The others are refused at once; those that wait are let go when their patience ends."""
 
     async def main() -> None:
-        async with IssuerServer({"/keys": page(KEYS)}) as server:
-            async with Running(config(on(server, timeout="100ms"))) as running:
-                server.answers["/keys"] = _never
-                running.clock.advance(COOLDOWN)
-                waiting = []
-                for number in range(MOST_WAITING + 5):
-                    reply = running.reply(token(kid=f"x{number}"))
-                    if isinstance(reply, Undecided) and reply.settled is not None:
-                        waiting.append(asyncio.ensure_future(reply.settled()))
-                        await asyncio.sleep(0)
-                assert len(waiting) == MOST_WAITING
-                assert set(await asyncio.gather(*waiting)) == {False}
-                assert server.asked == ["/keys", "/keys"]
+        async with (
+            IssuerServer({"/keys": page(KEYS)}) as server,
+            Running(config(on(server, timeout="100ms"))) as running,
+        ):
+            server.answers["/keys"] = _never
+            running.clock.advance(COOLDOWN)
+            waiting = []
+            for number in range(MOST_WAITING + 5):
+                reply = running.reply(token(kid=f"x{number}"))
+                if isinstance(reply, Undecided) and reply.settled is not None:
+                    waiting.append(asyncio.ensure_future(reply.settled()))
+                    await asyncio.sleep(0)
+            assert len(waiting) == MOST_WAITING
+            assert set(await asyncio.gather(*waiting)) == {False}
+            assert server.asked == ["/keys", "/keys"]
 
     run(main)
 
@@ -388,20 +354,22 @@ def test_a_reload_keeps_keys_and_lets_go_of_those_it_does_not_name() -> None:
     """What stays is not fetched again; what is gone is not fetched any more."""
 
     async def main() -> None:
-        async with IssuerServer({"/keys": page(KEYS), "/other": page(KEYS)}) as server:
-            async with Running(config(on(server))) as running:
-                kept = running.keys
-                assert running.says(token()) == "in"
-                await running.state.follow(config(on(server), on(server, "/other")))
-                assert server.asked == ["/keys", "/other"]
-                assert running.state.providers[0]["cached_tokens"] == 1
-                await running.state.follow(config(on(server, "/other")))
-                assert [known["source"] for known in running.state.providers] == [f"{server.url}/other"]
-                running.sleep.wake()
-                await server.asked_times(3)
-                await running.sleep.asleep()
-                assert server.asked == ["/keys", "/other", "/other"]
-                assert kept.current is not None
+        async with (
+            IssuerServer({"/keys": page(KEYS), "/other": page(KEYS)}) as server,
+            Running(config(on(server))) as running,
+        ):
+            kept = running.keys
+            assert running.says(token()) == "in"
+            await running.state.follow(config(on(server), on(server, "/other")))
+            assert server.asked == ["/keys", "/other"]
+            assert running.state.providers[0]["cached_tokens"] == 1
+            await running.state.follow(config(on(server, "/other")))
+            assert [known["source"] for known in running.state.providers] == [f"{server.url}/other"]
+            running.sleep.wake()
+            await server.asked_times(3)
+            await running.sleep.asleep()
+            assert server.asked == ["/keys", "/other", "/other"]
+            assert kept.current is not None
 
     run(main)
 
@@ -433,117 +401,5 @@ def test_an_error_nobody_thought_of_is_one_failure() -> None:
             await keys.refresh()
             seen.append((keys.generation, keys.last_error))
         assert seen == [(1, ""), (1, "RuntimeError"), (2, "")]
-
-    run(main)
-
-
-# -- https -------------------------------------------------------------------------------------
-
-
-def self_signed(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's and a client's context; the client trusts this server alone."""
-    key = private_key("P-256", "tls")
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "server.pem").write_bytes(pem + secret)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(tmp_path / "server.pem")
-    return server, ssl.create_default_context(cadata=pem.decode())
-
-
-def test_keys_over_https(tmp_path: Path) -> None:
-    """A server that we trust is believed; it does not lead us away from https."""
-    tls, trusting = self_signed(tmp_path)
-
-    async def main() -> None:
-        async with (
-            IssuerServer({"/keys": page(KEYS), "/same": moved("/keys")}, tls=tls) as server,
-            IssuerServer({"/keys": page(KEYS)}) as plain,
-        ):
-            server.answers["/away"] = moved(f"{plain.url}/keys")
-            fetcher = Fetcher(verify=trusting)
-            assert (await fetcher.keys(f"{server.url}/keys", 5.0)).body == KEYS.encode()
-            assert (await fetcher.keys(f"{server.url}/same", 5.0)).body == KEYS.encode()
-            with pytest.raises(FetchError, match="away from https"):
-                await fetcher.keys(f"{server.url}/away", 5.0)
-            assert plain.asked == []
-            await fetcher.close()
-
-    run(main)
-
-
-def test_a_server_nobody_vouches_for_is_not_believed(tmp_path: Path) -> None:
-    """The system does not know this certificate."""
-    tls, _ = self_signed(tmp_path)
-
-    async def main() -> None:
-        async with IssuerServer({"/keys": page(KEYS)}, tls=tls) as server:
-            fetcher = Fetcher()
-            with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
-                await fetcher.keys(f"{server.url}/keys", 5.0)
-            await fetcher.close()
-            assert server.asked == []
-
-    run(main)
-
-
-@pytest.mark.parametrize(
-    ("uri", "came_from", "allowed"),
-    [
-        ("https://issuer.test/k", "", True),
-        ("http://issuer.test/k", "", False),
-        ("http://localhost:8000/k", "", True),
-        ("http://[::1]/k", "", True),
-        ("http://localhost.evil.test/k", "", False),
-        ("http://127.0.0.1.evil.test/k", "", False),
-        ("https://127.0.0.1/k", "https://issuer.test/k", False),
-        ("https://127.0.0.1/k", "https://127.0.0.1/j", True),
-        ("https://localhost/k", "https://issuer.test/k", False),
-        ("http://127.0.0.1/k", "https://127.0.0.1/j", False),
-        ("https://other.test/k", "https://issuer.test/k", True),
-        ("https://u@issuer.test/k", "", False),
-    ],
-)
-def test_where_keys_may_come_from(uri: str, came_from: str, allowed: bool) -> None:
-    """https; plain HTTP only from this machine, and other machines do not send us there."""
-    fetcher = Fetcher()
-    try:
-        fetcher._allow(uri, came_from)
-    except FetchError:
-        assert not allowed
-    else:
-        assert allowed
-
-
-def test_plain_http_may_be_allowed() -> None:
-    """A setting for networks that are trusted; it follows reloads."""
-
-    async def main() -> None:
-        fetcher = Fetcher()
-        state = SecurityState(fetcher=fetcher)
-        await state.start(config(spec="{jwks: {allowHttp: true}}"))
-        fetcher._allow("http://issuer.test/k", "")
-        await state.follow(config())
-        with pytest.raises(FetchError, match="allowHttp"):
-            fetcher._allow("http://issuer.test/k", "")
-        await state.stop()
 
     run(main)

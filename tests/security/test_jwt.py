@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import FakeClock
+from support.door import Door, bearer
 from support.routing import request
 from support.tokens import NOW, b64, jwk, jwks, policy, private_key, raw, rule, token
 
-from gateway.http.reply import Reply
 from gateway.http.request import Request
-from gateway.security.jwt import MOST_TOKENS, compile_jwt
-from gateway.security.jwt_cache import MOST_BYTES, TokenCache, Verified, digest
-from gateway.security.jwt_cache import MOST_TOKENS as MOST_CACHED
+from gateway.security.jwt import compile_jwt
 from gateway.security.state import SecurityState
 
 KEY_B = private_key("RSA", "b")
@@ -26,32 +24,6 @@ GOOD = token()
 FROM_B = token(KEY_B, "kb", iss="https://b", sub="bob")
 FORGED = token(private_key("RSA", "mallory"))
 EXPIRED = token(exp=NOW - 61)
-
-
-class Door:
-    """The check of some rules at a fixed time."""
-
-    def __init__(self, *rules: dict[str, Any]) -> None:
-        self.clock = FakeClock(NOW)
-        self.state = SecurityState()
-        check = compile_jwt([policy(*rules)], self.state, clock=self.clock)
-        assert check is not None
-        self._check = check
-
-    def ask(self, asked: Request) -> Reply | None:
-        return self._check(asked, Random(1))
-
-    def says(self, text: str) -> str:
-        """What becomes of a request with this bearer token: its principal, or the refusal."""
-        return self.answer(bearer(text))
-
-    def answer(self, asked: Request) -> str:
-        reply = self.ask(asked)
-        return asked.request_principal if reply is None else f"{reply.status} {reply.body.decode()}"
-
-
-def bearer(text: str, path: str = "/", **more: str) -> Request:
-    return request(path, {"authorization": f"Bearer {text}", **more})
 
 
 DOOR = Door(rule())
@@ -150,127 +122,6 @@ def test_a_refusal_tells_the_client_how_to_authenticate() -> None:
 def test_audiences(audience: Any, expected: str) -> None:
     """One of them must be ours; scheme and final slash do not count, as in Envoy."""
     assert Door(rule(audiences=["api", "https://web"])).says(token(aud=audience)) == expected
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({"authorization": f"bearer {GOOD}"}, ""),
-        ({"authorization": f"BEARER {GOOD}"}, ""),
-        ({"authorization": "Basic YTpi"}, ""),
-        ({"authorization": "Bearer"}, ""),
-        ({"authorization": GOOD}, ""),
-        ({"authorization": f"Bearer   {GOOD}  "}, "https://a/alice"),
-        ({"authorization": f"Basic YTpi, Bearer {GOOD}"}, "https://a/alice"),
-        ({"authorization": f"Bearer {GOOD}, Bearer {GOOD}"}, "401"),
-        ({"authorization": f"Bearer {GOOD} {GOOD}"}, "401"),
-        ({"authorization": f'Bearer "{GOOD}"'}, "401"),
-        ({"authorization": "Bearer !"}, "401"),
-        ({"x-token": GOOD, "cookie": f"access_token={GOOD}"}, ""),
-    ],
-)
-def test_bearer_headers(headers: dict[str, str], expected: str) -> None:
-    """What is not `Bearer` is no token; after it stands exactly one (J17)."""
-    assert DOOR.answer(request("/", headers)).startswith(expected)
-    if not expected:
-        assert DOOR.answer(request("/", headers)) == ""
-
-
-def test_two_authorization_lines_must_both_be_good() -> None:
-    """A backend might read either; and they are one person's."""
-    lines = [(b"authorization", f"Bearer {text}".encode()) for text in (GOOD, FORGED)]
-
-    assert DOOR.answer(request("/", lines)) == "401 Jwt verification fails"
-    assert DOOR.answer(request("/", lines[::-1])) == "401 Jwt verification fails"
-    other = [lines[0], (b"authorization", f"Bearer {token(sub='bob')}".encode())]
-    assert DOOR.answer(request("/", other)) == "401 Found multiple Jwt tokens"
-    same = request("/", [lines[0], lines[0], (b"x", b"1")])
-    assert DOOR.answer(same) == "https://a/alice"
-    assert same.headers == [(b"x", b"1")]
-
-
-def test_many_tokens_are_not_looked_at() -> None:
-    """Each costs a signature."""
-    lines = [(b"authorization", f"Bearer {FORGED}".encode())] * (MOST_TOKENS + 1)
-
-    assert DOOR.answer(request("/", lines)) == "401 Found multiple Jwt tokens"
-
-
-@pytest.mark.parametrize(
-    ("query", "expected", "rest"),
-    [
-        (f"access_token={GOOD}", "https://a/alice", ""),
-        (f"b=%20+&access_token={GOOD}&a=&c", "https://a/alice", "b=%20+&a=&c"),
-        (f"access%5Ftoken={GOOD.replace('.', '%2E')}&a", "https://a/alice", "a"),
-        (f"x_access_token={GOOD}", "", f"x_access_token={GOOD}"),
-        ("access_token=", "401 Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections", None),
-        (f"access_token={GOOD}&access_token={FORGED}", "401 Jwt verification fails", None),
-        (f"access_token={FORGED}&access_token={GOOD}", "401 Jwt verification fails", None),
-    ],
-)  # fmt: skip
-def test_a_token_in_the_query(query: str, expected: str, rest: str | None) -> None:
-    """It is taken out, in whatever spelling; the other parameters stay as they are."""
-    asked = request("/", query=query)
-
-    assert DOOR.answer(asked) == expected
-    if rest is not None:
-        assert asked.query == rest.encode()
-
-
-def test_a_bad_token_beside_a_good_one_is_refused() -> None:
-    """Wherever each of them stands."""
-    for first, second in ((GOOD, FORGED), (FORGED, GOOD)):
-        asked = bearer(first)
-        asked.query = f"access_token={second}".encode()
-        assert DOOR.answer(asked) == "401 Jwt verification fails"
-
-
-@pytest.mark.parametrize(
-    "asked", [bearer(GOOD), request(query=f"access_token={GOOD}"), request("/", {"x-other": f"Token {GOOD}"})]
-)
-def test_named_places_replace_the_usual_ones(asked: Request) -> None:
-    """A token elsewhere is nobody's business, and stays."""
-    door = Door(rule(fromHeaders=[{"name": "X-Token", "prefix": "Token "}]))
-    before = list(asked.headers), asked.query
-
-    assert door.answer(asked) == ""
-    assert (asked.headers, asked.query) == before
-
-
-@pytest.mark.parametrize(
-    ("places", "asked", "left"),
-    [
-        ({"fromHeaders": [{"name": "X-Token"}]}, request("/", {"x-token": GOOD}), []),
-        ({"fromHeaders": [{"name": "X-T", "prefix": "T "}]}, request("/", {"x-t": f"T {GOOD}"}), []),
-        ({"fromParams": ["t"]}, request("/", query=f"t={GOOD}"), []),
-        (
-            {"fromCookies": ["sid"]},
-            request("/", {"cookie": f'a=b; sid="{GOOD}"'}),
-            [(b"cookie", f'a=b; sid="{GOOD}"'.encode())],
-        ),
-    ],
-)
-def test_places(places: dict[str, Any], asked: Request, left: list[Any]) -> None:
-    """Header, parameter, cookie; cookies are not taken apart."""
-    assert Door(rule(**places)).answer(asked) == "https://a/alice"
-    assert (asked.headers, asked.query) == (left, b"")
-
-
-def test_every_cookie_of_the_name_is_read() -> None:
-    """Backends disagree on which of two counts."""
-    door = Door(rule(fromCookies=["sid"]))
-
-    assert door.answer(request("/", {"cookie": f"sid={GOOD};sid={FORGED}"})) == "401 Jwt verification fails"
-    assert door.answer(request("/", {"cookie": f"asid={FORGED}; sid={GOOD}"})) == "https://a/alice"
-    assert door.answer(request("/", {"cookie": "a=b"})) == ""
-
-
-def test_a_header_without_prefix_is_all_token() -> None:
-    """Empty is a bad token, not none."""
-    door = Door(rule(fromHeaders=[{"name": "x-token"}]))
-
-    assert door.answer(request("/", {"x-token": ""})).startswith("401")
-    assert door.answer(request("/", {"x-token": f"{GOOD},{GOOD}"})).startswith("401")
 
 
 def test_a_token_may_be_forwarded() -> None:
@@ -453,74 +304,6 @@ def test_the_same_rule_is_one_issuer() -> None:
     (known,) = state.providers
 
     assert (known["cached_tokens"], known["cache_hits"]) == (1, 2)
-
-
-# -- remembering -------------------------------------------------------------------------------
-
-
-def test_a_remembered_token_expires() -> None:
-    """At the second a fresh one would."""
-    door = Door(rule())
-    text = token(exp=NOW + 10)
-    assert door.says(text) == "https://a/alice"
-    door.clock.advance(70)
-    assert door.says(text) == "https://a/alice"
-    door.clock.advance(1)
-
-    assert door.says(text) == "401 Jwt is expired"
-    assert door.state.providers[0]["cached_tokens"] == 0
-
-
-def test_what_fails_is_not_remembered() -> None:
-    """A token that becomes valid is taken."""
-    door = Door(rule())
-    text = token(nbf=NOW + 100)
-    assert door.says(text) == "401 Jwt not yet valid"
-    door.clock.advance(100)
-
-    assert door.says(text) == "https://a/alice"
-
-
-@settings(max_examples=60)
-@given(st.data())
-def test_a_remembered_token_with_one_character_changed_is_refused(data: Any) -> None:
-    """The cache answers for the whole token, nothing less."""
-    assert DOOR.says(GOOD) == "https://a/alice"
-    at = data.draw(st.integers(0, len(GOOD) - 1))
-    to = data.draw(st.sampled_from("AZaz09-_.").filter(lambda char: char != GOOD[at]))
-
-    assert DOOR.says(GOOD[:at] + to + GOOD[at + 1 :]).startswith("401 ")
-
-
-def entry(size: int, expires_at: float = 10.0) -> Verified:
-    return Verified({}, "", expires_at, (), size)
-
-
-def test_the_cache_forgets_what_was_not_seen_for_longest() -> None:
-    """It is bounded in number."""
-    cache = TokenCache()
-    for number in range(MOST_CACHED):
-        cache.put(b"%d" % number, entry(1))
-    assert cache.get(b"0", 1.0) is not None
-    cache.put(b"new", entry(1))
-
-    assert (len(cache), cache.get(b"1", 1.0), cache.get(b"0", 1.0) is None) == (MOST_CACHED, None, False)
-
-
-def test_the_cache_is_bounded_in_bytes() -> None:
-    """Large tokens leave room for fewer."""
-    cache = TokenCache()
-    for number in range(5):
-        cache.put(b"%d" % number, entry(MOST_BYTES // 2))
-    cache.put(b"4", entry(1))
-
-    assert len(cache) == 2
-
-
-def test_no_credential_is_kept() -> None:
-    """What the cache is asked with cannot be turned back into a token."""
-    assert len(digest(GOOD.encode())) == 32
-    assert digest(GOOD.encode()) != digest(GOOD.encode() + b"=")
 
 
 # -- never an exception ------------------------------------------------------------------------
