@@ -14,6 +14,7 @@ from gateway.security.callouts import Callouts
 from gateway.security.counts import PolicyCounts
 from gateway.security.external import Provider
 from gateway.security.jwt import compile_jwt
+from gateway.security.rate_limit import compile_rate_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.config.extension_providers import EnvoyExtAuthzHttp
     from gateway.config.security import RequestAuthentication
+    from gateway.config.settings import GatewaySettingsSpec
     from gateway.http.reply import Reply
     from gateway.http.request import Request
     from gateway.routing.answers import Answer
@@ -43,7 +45,7 @@ def target_of(cluster: ClusterConfig) -> Target:
 def compile_guard(
     config: Config, plan: Plan, clusters: Mapping[str, Cluster], security: SecurityState | None
 ) -> Guard:
-    """The policies of a generation. Without `security` no token is verified, so nobody has one."""
+    """The policies of a generation. Without `security` nobody has a verified token, and nothing is limited."""
     callouts = getattr(security, "callouts", None) or Callouts()
     counts = getattr(security, "counts", None) or PolicyCounts()
     tokens = None
@@ -59,7 +61,18 @@ def compile_guard(
         providers=dict(_providers(config, plan, callouts)),
         tokens=tokens,
         counts=counts,
+        last=compile_rate_limits(config.settings.spec, security) if security is not None else None,
     )
+
+
+def limits_of(
+    route: str | None, settings: GatewaySettingsSpec, security: SecurityState | None
+) -> tuple[Check, ...]:
+    """The rate limits that name a route (`http[].name`)."""
+    if not route or security is None:
+        return ()
+    check = compile_rate_limits(settings, security, route=route)
+    return () if check is None else (check,)
 
 
 def guarded(answer: Answer, checks: Sequence[Check]) -> Answer:

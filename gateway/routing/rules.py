@@ -11,7 +11,7 @@ from gateway.config.settings import host_port
 from gateway.routing.answers import Answer, compile_direct_response, compile_redirect
 from gateway.routing.conditions import compile_conditions
 from gateway.routing.cors import Cors
-from gateway.routing.guarding import guarded, target_of
+from gateway.routing.guarding import guarded, limits_of, target_of
 from gateway.routing.hash_key import compile_hash_cookie, compile_hash_key
 from gateway.routing.header_ops import authority_override, compile_request_ops, compile_response_ops
 from gateway.routing.policies import MILLION, Mirror, compile_fault, compile_retries, per_million
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gateway.config.virtual_service import HTTPRoute, HTTPRouteDestination, VirtualService
     from gateway.routing.delegates import Rule
     from gateway.security import Guard
+    from gateway.security.guard import Check
+    from gateway.security.state import SecurityState
     from gateway.upstream import Cluster, ClusterConfig, Plan
 
 
@@ -41,8 +43,10 @@ class RuleCompiler:
         clusters: Mapping[str, Cluster],
         settings: GatewaySettingsSpec,
         guard: Guard | None = None,
+        security: SecurityState | None = None,
     ) -> None:
         self._plan = plan
+        self._security = security
         self._guard = guard
         self._own = guard.own if guard is not None else ()
         self._clusters = clusters
@@ -67,7 +71,8 @@ class RuleCompiler:
             matches = [(None, None)]
         elif not matches:
             return
-        common = self._forwarding(rule, port or self._listen_port)
+        limits = limits_of(http.name, self._settings, self._security)
+        common = self._forwarding(rule, port or self._listen_port, limits)
         for index, match in matches:
             source = Source(_name(root), _name(rule.owner), rule.number, index)
             answer = _answer(http, match, port)
@@ -76,7 +81,7 @@ class RuleCompiler:
                 source,
                 compile_conditions(match, port=port),
                 common,
-                answer=guarded(answer, self._own) if answer is not None else None,
+                answer=guarded(answer, (*self._own, *limits)) if answer is not None else None,
                 rewrite=compile_rewrite(http.rewrite, match) if answer is None else None,
                 guard=compile_guard(http.rewrite, match) if answer is None else None,
             )
@@ -95,14 +100,14 @@ class RuleCompiler:
             return False
         return all(own.labels.get(key) == value for key, value in match.source_labels.items())
 
-    def _forwarding(self, rule: Rule, port: int) -> Forwarding:
+    def _forwarding(self, rule: Rule, port: int, limits: tuple[Check, ...]) -> Forwarding:
         http = rule.http
         route_response = http.headers.response if http.headers is not None else None
         if http.redirect is not None or http.direct_response is not None:
             # Neither faults nor CORS nor retries concern a route that answers by itself.
             return Forwarding(response_ops=compile_response_ops(route_response))
         entries = http.route if len(http.route) == 1 else [item for item in http.route if item.weight]
-        destinations = tuple(self._destination(item, rule, len(entries), port) for item in entries)
+        destinations = tuple(self._destination(item, rule, len(entries), port, limits) for item in entries)
         policy = self._hash_policy(destinations)
         cors = Cors(http.cors_policy) if http.cors_policy is not None else None
         timeout = http.timeout or None
@@ -120,7 +125,9 @@ class RuleCompiler:
             response_ops=compile_response_ops(route_response),
         )
 
-    def _destination(self, item: HTTPRouteDestination, rule: Rule, count: int, port: int) -> Destination:
+    def _destination(
+        self, item: HTTPRouteDestination, rule: Rule, count: int, port: int, limits: tuple[Check, ...]
+    ) -> Destination:
         level, own = rule.http.headers, item.headers
         request = (level.request if level else None, own.request if own else None)
         response = (level.response if level else None, own.response if own else None)
@@ -137,20 +144,18 @@ class RuleCompiler:
             authority=authority,
             request_ops=compile_request_ops(*request, several=count > 1),
             response_ops=compile_response_ops(*response, several=count > 1),
-            **self._policies(cluster),
+            **self._policies(cluster, limits),
         )
 
-    def _policies(self, cluster: Cluster | None) -> dict[str, Any]:
-        """What of a destination is policy."""
-        if self._guard is None:
-            return {}
-        if cluster is None:
-            return {"checks": self._own}
+    def _policies(self, cluster: Cluster | None, limits: tuple[Check, ...]) -> dict[str, Any]:
+        """What of a destination is policy, and the limits of its route behind it."""
+        if self._guard is None or cluster is None:
+            return {"checks": (*self._own, *limits)}
         target = target_of(cluster.config)
         found = self._guard.destination(target)
         return {
             "gate": found.gate,
-            "checks": found.checks,
+            "checks": (*found.checks, *limits),
             "policies": found.policies,
             "target": target,
         }

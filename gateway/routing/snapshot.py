@@ -68,10 +68,10 @@ def compile_snapshot(
     """Compiles a generation. Pure, so it may run in a thread; validated configuration cannot fail here.
 
     What validation let pass degrades as Istio does: a destination that nobody knows answers 503 with flag NC,
-    a rule whose delegate is missing vanishes. Without `security` tokens are not verified, and then nobody has
-    one.
+    a rule whose delegate is missing vanishes. Without `security` no token is verified, so nobody has one, and
+    nothing is limited.
     """
     guard = compile_guard(config, plan, clusters, security)
-    binder = Binder(config, RuleCompiler(plan, clusters, config.settings.spec, guard), guard)
+    binder = Binder(config, RuleCompiler(plan, clusters, config.settings.spec, guard, security), guard)
     listeners = {listener.port: listener for listener in binder.gateways()}
     return Snapshot(generation, config, clusters, binder.mesh(), listeners, guard)

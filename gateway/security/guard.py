@@ -75,7 +75,7 @@ class Guard:
         "target",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the process lends a generation
         self,
         config: Config,
         destinations: Iterable[Target] = (),
@@ -83,9 +83,13 @@ class Guard:
         providers: Mapping[str, Provider] | None = None,
         tokens: Tokens | None = None,
         counts: PolicyCounts | None = None,
+        last: Check | None = None,
         note: Callable[[str, Request], None] = write,
     ) -> None:
-        """`destinations`: all that requests may go to, to know where judging can be done early."""
+        """`destinations`: all that requests may go to, to know where judging can be done early.
+
+        `tokens`: None verifies none. `last`: runs after everything else for every request (rate limits).
+        """
         settings = config.settings.spec
         self._counts = counts or PolicyCounts()
         self._note = note
@@ -122,6 +126,7 @@ class Guard:
                 *self._token_check(self.gateway.tokens),
                 *self._checks(self.gateway.policies),
                 *(() if self.deferred else allow),
+                *(() if last is None else (last,)),
             ),
             self._gate(self.gateway.policies),
             _told(self.gateway, ()),
