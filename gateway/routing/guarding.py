@@ -45,7 +45,7 @@ def target_of(cluster: ClusterConfig) -> Target:
 def compile_guard(
     config: Config, plan: Plan, clusters: Mapping[str, Cluster], security: SecurityState | None
 ) -> Guard:
-    """The policies of a generation. Without `security` nobody has a verified token, and nothing is limited."""
+    """The policies of a generation. Without `security` there are no tokens and no limits."""
     callouts = getattr(security, "callouts", None) or Callouts()
     counts = getattr(security, "counts", None) or PolicyCounts()
     tokens = None
