@@ -24,6 +24,7 @@ from gateway.upstream.selection import Member, select
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from gateway.tls import Origination
     from gateway.upstream.balancer import Balancer
     from gateway.upstream.cluster_config import ClusterConfig, EndpointConfig
     from gateway.upstream.dns import Resolver
@@ -102,13 +103,19 @@ class Registry:
         for name, cluster in before.items():
             if name not in prepared.clusters:
                 _keep(cluster, ())
-        for name, cluster in prepared.clusters.items():
-            if before.get(name) is not cluster:
-                _keep(cluster, cluster.endpoints)
-                cluster.pool.follow(cluster.config)
+        changed = [cluster for name, cluster in prepared.clusters.items() if before.get(name) is not cluster]
+        for cluster in changed:
+            _keep(cluster, cluster.endpoints)
+            cluster.pool.follow(cluster.config)
+        self._watch_health(before, changed)
         self._follow(prepared.plan)
         if self._sweeper is None:
             self._sweep()
+
+    def secure(self, originations: Mapping[str, Origination]) -> None:
+        """Gives the clusters in use their TLS, by name; those that are not named speak plain text."""
+        for name, cluster in self.clusters.items():
+            cluster.pool.secure(originations.get(name))
 
     async def ready(self, timeout: float = 5.0) -> bool:  # noqa: ASYNC109 - a start must not wait for ever
         """Waits until every name was looked up once, at most `timeout` seconds; whether all were."""
@@ -164,9 +171,8 @@ class Registry:
         cluster.adopt(select(cluster.config, members, self._rng, before, self._clock()), members)
         _keep(cluster, cluster.endpoints)
 
-    def _watch_health(self, before: Mapping[str, Cluster], changed: Iterable[Cluster]) -> None:
+    def _watch_health(self, before: Mapping[str, Cluster], changed: Sequence[Cluster]) -> None:
         """Who is ejected or fails its checks stays so in the new generation, if that asks for it at all."""
-        changed = list(changed)
         for cluster in changed:
             old = before.get(cluster.name)
             if cluster.outlier is not None and cluster.config.outlier is not None:
