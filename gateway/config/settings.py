@@ -104,6 +104,12 @@ class Limits(Model):
     connections: Count | None = None
     """Client connections at a time; default: no limit."""
     regex_bytes: Count = 1024
+    replay_bytes: Count = 1024 * 1024
+    """Longest request body that is kept to be sent again, or to a mirror; a longer one is sent once."""
+    mirror_copies: Count = 1024
+    """Copies on their way to one mirror; more are not made."""
+    mirror_bytes: Count = 16 * 1024 * 1024
+    """Body bytes of all copies on their way."""
 
 
 class Timeouts(Model):
@@ -200,6 +206,8 @@ class GatewaySettingsSpec(Checked):
     access_log: AccessLog = AccessLog()
     dns: Dns = Dns()
     retry_budget: DefaultRetryBudget = DefaultRetryBudget()
+    mirror_credentials: Bool = False
+    """Whether mirrors get Authorization, Cookie and other headers that hold credentials."""
     locality: Annotated[str, Strict(), AfterValidator(_locality)] = ""
     """Where this gateway stands: `region/zone/subzone`. Default: what the topology labels in `labels` say."""
     extension_providers: Many[MeshExtensionProvider] = ()
