@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gateway.security.index import compile_find
 from gateway.security.policies import NOT_ALLOWED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from random import Random
 
     from gateway.http.reply import Reply
     from gateway.http.request import Request
     from gateway.security.counts import PolicyCounts
-    from gateway.security.policies import CompiledPolicy
+    from gateway.security.index import Find
 
     Check = Callable[[Request, Random], Reply | None]
     Note = Callable[[str, Request], None]
@@ -46,8 +45,8 @@ class Deny:
 
     __slots__ = ("_counts", "_find")
 
-    def __init__(self, policies: Iterable[CompiledPolicy], counts: PolicyCounts) -> None:
-        self._find = compile_find([taker for policy in policies for taker in policy.takers])
+    def __init__(self, find: Find, counts: PolicyCounts) -> None:
+        self._find = find
         self._counts = counts
 
     def check(self, request: Request, _: Random) -> Reply | None:
@@ -68,8 +67,8 @@ class Allow:
 
     __slots__ = ("_counts", "_find")
 
-    def __init__(self, policies: Iterable[CompiledPolicy], counts: PolicyCounts) -> None:
-        self._find = compile_find([taker for policy in policies for taker in policy.takers])
+    def __init__(self, find: Find, counts: PolicyCounts) -> None:
+        self._find = find
         self._counts = counts
 
     def check(self, request: Request, _: Random) -> Reply | None:
@@ -91,8 +90,8 @@ class Audit:
 
     __slots__ = ("_counts", "_find", "_note")
 
-    def __init__(self, policies: Iterable[CompiledPolicy], counts: PolicyCounts, note: Note) -> None:
-        self._find = compile_find([taker for policy in policies for taker in policy.takers])
+    def __init__(self, find: Find, counts: PolicyCounts, note: Note) -> None:
+        self._find = find
         self._counts = counts
         self._note = note
 
@@ -112,15 +111,12 @@ class Audit:
 class Shadow:
     """Says what dry-run policies would do, DENY before ALLOW, and does nothing."""
 
-    __slots__ = ("_allows", "_allows_any", "_counts", "_denies", "_note")
+    __slots__ = ("_allows", "_counts", "_denies", "_note")
 
-    def __init__(self, policies: Iterable[CompiledPolicy], counts: PolicyCounts, note: Note) -> None:
-        every = list(policies)
-        denies = [policy for policy in every if policy.action == "DENY"]
-        allows = [policy for policy in every if policy.action == "ALLOW"]
-        self._denies = compile_find([taker for policy in denies for taker in policy.takers])
-        self._allows = compile_find([taker for policy in allows for taker in policy.takers])
-        self._allows_any = not allows
+    def __init__(self, denies: Find, allows: Find | None, counts: PolicyCounts, note: Note) -> None:
+        """`allows`: None when there is no such policy, so that everything is allowed."""
+        self._denies = denies
+        self._allows = allows
         self._counts = counts
         self._note = note
 
@@ -128,14 +124,14 @@ class Shadow:
         """Always None."""
         try:
             denies = self._denies(request)
-            allows = None if self._allows_any or denies is not None else self._allows(request)
+            allows = None if self._allows is None or denies is not None else self._allows(request)
         except Exception:
             logger.exception("a dry-run policy could not be evaluated")
             return
         for taker in (denies, allows):
             if taker is not None:
                 taker.tally.taken += 1
-        if denies is not None or (allows is None and not self._allows_any):
+        if denies is not None or (allows is None and self._allows is not None):
             self._counts.shadow_denied += 1
             self._note(
                 f"dry run would deny by {denies.identifier if denies is not None else 'none'}", request

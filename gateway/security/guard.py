@@ -24,6 +24,7 @@ from gateway.security.counts import PolicyCounts
 from gateway.security.enforcement import Allow, Audit, Deny, Shadow
 from gateway.security.enforcement import note as write
 from gateway.security.external import Gate, Provider
+from gateway.security.index import Joined, compile_find
 from gateway.security.mutual_tls import GatewayMode, Mode, PeerModes, Strict, refusal
 from gateway.security.policies import CompiledPolicy
 from gateway.security.scope import Document, Scope, Target, Workload, distinct, labels_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.config.security import RequestAuthentication
     from gateway.http.reply import Reply
     from gateway.http.request import Request
+    from gateway.security.index import Find
 
     Check = Callable[[Request, Random], Reply | None]
     Tokens = Callable[[Sequence[RequestAuthentication]], Check | None]
@@ -60,6 +62,7 @@ class Guard:
     __slots__ = (
         "_cache",
         "_counts",
+        "_finds",
         "_mode",
         "_note",
         "_policies",
@@ -96,6 +99,7 @@ class Guard:
         self._providers = providers or {}
         self._tokens = tokens
         self._cache: dict[tuple[object, ...], Checks] = {}
+        self._finds: dict[tuple[int, ...], Find] = {}
         self._policies: Scope[CompiledPolicy] = Scope(
             (
                 Document(
@@ -120,7 +124,7 @@ class Guard:
         self.deferred = any(self._judges_later(self.documents(target)) for target in destinations)
         """Whether ALLOW policies of the gateway are judged at the destinations."""
         allowing = enforced(self.gateway.policies, "ALLOW")
-        allow = (Allow(allowing, self._counts).check,) if allowing else ()
+        allow = (Allow(self._find(allowing), self._counts).check,) if allowing else ()
         self.everywhere: Checks = Checks(
             (
                 *self._token_check(self.gateway.tokens),
@@ -166,7 +170,7 @@ class Guard:
             *self._strict_checks(target, mode),
             *self._token_check(tokens),
             *self._checks(more),
-            *(Allow(policies, self._counts).check for policies in sets),
+            *(Allow(self._find(policies), self._counts).check for policies in sets),
         )
         allowing = [policy for policies in sets for policy in policies]
         judged = Documents((*more, *distinct(allowing, more)), tuple(tokens))
@@ -186,15 +190,32 @@ class Guard:
     def _checks(self, policies: Sequence[CompiledPolicy]) -> tuple[Check, ...]:
         """AUDIT, what dry-run policies would do, DENY; ALLOW stands apart."""
         audits, denies = enforced(policies, "AUDIT"), enforced(policies, "DENY")
-        shadows = [policy for policy in policies if policy.dry_run]
+        dry_denies = [policy for policy in policies if policy.dry_run and policy.action == "DENY"]
+        dry_allows = [policy for policy in policies if policy.dry_run and policy.action == "ALLOW"]
         checks: list[Check] = []
         if audits:
-            checks.append(Audit(audits, self._counts, self._note).check)
-        if shadows:
-            checks.append(Shadow(shadows, self._counts, self._note).check)
+            checks.append(Audit(self._find(audits), self._counts, self._note).check)
+        if dry_denies or dry_allows:
+            allows = self._find(dry_allows) if dry_allows else None
+            checks.append(Shadow(self._find(dry_denies), allows, self._counts, self._note).check)
         if denies:
-            checks.append(Deny(denies, self._counts).check)
+            checks.append(Deny(self._find(denies), self._counts).check)
         return tuple(checks)
+
+    def _find(self, policies: Sequence[CompiledPolicy]) -> Find:
+        """Their rules as one; what is for whole namespaces is compiled once for all destinations."""
+        selecting = [policy for policy in policies if policy.selects]
+        whole = distinct(policies, selecting)
+        parts = [self._part(part) for part in (whole, selecting) if part]
+        return Joined(*parts).find if len(parts) == 2 else parts[0] if parts else compile_find(())
+
+    def _part(self, policies: Sequence[CompiledPolicy]) -> Find:
+        key = tuple(map(id, policies))
+        found = self._finds.get(key)
+        if found is None:
+            found = compile_find([taker for policy in policies for taker in policy.takers])
+            self._finds[key] = found
+        return found
 
     def _gate(self, policies: Sequence[CompiledPolicy]) -> Gate | None:
         custom = enforced(policies, "CUSTOM")

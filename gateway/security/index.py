@@ -12,13 +12,14 @@ cannot be read makes every rule filed under it a candidate.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.security.text import Form, Text, literal_beginning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gateway.http.request import Request
     from gateway.security.attributes import Attribute, Read
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 FEW = 8
 """Rules that are tried one by one: below this the look-ups cost more than they save."""
 
-Find = "Callable[[Request], Taker | None]"
+Find = Callable[["Request"], "Taker | None"]
+"""The rule that takes a request."""
 
 
-def compile_find(takers: Sequence[Taker]) -> Callable[[Request], Taker | None]:
+def compile_find(takers: Sequence[Taker]) -> Find:
     """A function that returns the first of `takers`, by identifier, whose rule takes a request."""
     ordered = sorted(takers, key=lambda taker: taker.identifier)
     return Tried(ordered).find if len(ordered) <= FEW else Index(ordered).find
@@ -51,6 +53,23 @@ class Tried:
             if matches(request):
                 return taker
         return None
+
+
+class Joined:
+    """Two sets of rules as one: those that many destinations have, and those of one destination."""
+
+    __slots__ = ("_one", "_other")
+
+    def __init__(self, one: Find, other: Find) -> None:
+        self._one = one
+        self._other = other
+
+    def find(self, request: Request) -> Taker | None:
+        """The first rule, by identifier, that takes the request."""
+        one, other = self._one(request), self._other(request)
+        if one is None or other is None:
+            return one or other
+        return min(one, other, key=lambda taker: taker.identifier)
 
 
 class _Table(NamedTuple):

@@ -43,13 +43,14 @@ class Taker(NamedTuple):
 class CompiledPolicy:
     """One document."""
 
-    __slots__ = ("action", "dry_run", "name", "namespace", "provider", "rules", "takers")
+    __slots__ = ("action", "dry_run", "name", "namespace", "provider", "rules", "selects", "takers")
 
     def __init__(self, policy: AuthorizationPolicy, counts: PolicyCounts) -> None:
         self.namespace, self.name = policy.metadata.namespace, policy.metadata.name
         self.action = policy.spec.action
         # The annotation means nothing on the two others (Istio).
         self.dry_run = policy.dry_run and self.action in {"ALLOW", "DENY"}
+        self.selects = policy.spec.selector is not None
         self.provider = policy.spec.provider.name if policy.spec.provider is not None else ""
         lean = self.action != "ALLOW"
         self.rules = tuple(
