@@ -14,11 +14,13 @@ from gateway.config.codes import define
 from gateway.config.ignore import without_ignored
 from gateway.control.restart import Opened, restart_findings
 from gateway.routing import Snapshot, compile_snapshot
-from gateway.upstream import Prepared, Registry, plan
+from gateway.upstream import Prepared, Registry, destinations, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from gateway.tls import Secured, Store
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Built:
     report: str
     """The findings as `gateway check` prints them; empty when there are none."""
     prepared: Prepared
+    secured: Secured
     snapshot: Snapshot
 
 
@@ -63,7 +66,7 @@ class Refused:
 
 
 def build(
-    paths: Sequence[Path], registry: Registry, generation: int, opened: Opened | None = None
+    paths: Sequence[Path], registry: Registry, tls: Store, generation: int, opened: Opened | None = None
 ) -> Built | Refused:
     """The generation that these files describe now. Never raises for what it reads.
 
@@ -75,6 +78,10 @@ def build(
         return _refused(loaded, findings)
     try:
         planned = plan(loaded.config)
+        secured = tls.prepare(loaded.config, destinations(planned))
+        findings = (*findings, *secured.findings)
+        if secured.fatal:
+            return _refused(loaded, findings)
         prepared = registry.prepare(planned)
         snapshot = compile_snapshot(loaded.config, planned, prepared.clusters, generation=generation)
     except ConfigError as error:
@@ -85,8 +92,11 @@ def build(
         finding = Finding(next(iter(loaded.sources), ""), 1, 1, "error", "GW199", message, fatal=True)
         return _refused(loaded, (*findings, finding))
     if opened is not None:
-        findings = (*findings, *restart_findings(opened, loaded.config))
-    return Built(loaded, findings, _report(findings, loaded), prepared, snapshot)
+        late = restart_findings(opened, loaded.config)
+        findings = (*findings, *late)
+        if any(finding.fatal for finding in late):
+            return _refused(loaded, findings)
+    return Built(loaded, findings, _report(findings, loaded), prepared, secured, snapshot)
 
 
 def _refused(loaded: Loaded, findings: tuple[Finding, ...]) -> Refused:

@@ -17,6 +17,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from gateway.config import render
 from gateway.control.build import Built, Refused, build
 from gateway.control.content import Content, look, spread
 from gateway.control.history import History
@@ -25,6 +26,7 @@ from gateway.control.restart import Opened
 from gateway.control.result import Outcome, ReloadCounts, ReloadResult, State
 from gateway.control.retire import retire
 from gateway.control.watch import Watch
+from gateway.tls import Store
 from gateway.upstream import Registry
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class Control:
         self.paths = spread(paths)
         """Files and directories, in the order they are read."""
         self.registry = Registry(clock=clock, rng=rng or random.Random())  # noqa: S311 - dice, not secrets
+        self.tls = Store(self.paths)
+        """Every credential, and the contexts made of them."""
         self.state = State.STARTING
         self.last = ReloadResult(outcome=Outcome.REFUSED, generation=0)
         """The last attempt, the first load included."""
@@ -73,6 +77,7 @@ class Control:
         self._own_process = own_process
         """The interpreter serves nothing else: its garbage collector may be tuned."""
         self._watch = Watch(self.paths, lambda: self.reload("watch")) if watch else None
+        self._credentials = Watch(self._credential_paths, self.renew) if watch else None
         self._first: Built | None = None
         self._opened: Opened | None = None
         self._refused: Content | None = None
@@ -119,10 +124,13 @@ class Control:
         """Adopts the first generation, waits for its names, and follows the files from here on."""
         assert self._first is not None, "load_first comes before start"
         self.registry.commit(self._first.prepared)
+        self.registry.secure(self._first.secured.originations)
         self._first = None
         await self.registry.ready()
         if self._watch is not None:
             await self._watch.start()
+        if self._credentials is not None:
+            await self._credentials.start()
         self._follow_hangup()
         if self.state is State.STARTING:
             self.state = State.READY
@@ -139,6 +147,8 @@ class Control:
             self._hangup = False
         if self._watch is not None:
             await self._watch.stop()
+        if self._credentials is not None:
+            await self._credentials.stop()
         while self._tasks:
             # Not cancelled: the thread would go on anyway, and the assignment is atomic.
             await asyncio.wait(self._tasks)
@@ -190,12 +200,41 @@ class Control:
         if built.loaded.digest == self.loaded.digest:
             return self._keep(began, reason)  # It changed back while it was read.
         self.registry.commit(built.prepared)
+        self.registry.secure(built.secured.originations)
         self._retire([built.prepared.plan, self.loaded, self.snapshot])
         self._serve(built)
         self._refused = None
         result = self._record(Outcome.APPLIED, built.findings, began, reason)
         self._say_applied(built)
         return result
+
+    # -- credentials ---------------------------------------------------------------------------
+
+    async def renew(self) -> bool:
+        """Reads the files of the credentials again and puts what changed to use; whether anything had.
+
+        What cannot be used stays as it was, and `tls.secured.findings` says why.
+        """
+        async with self._turn:
+            secured = await asyncio.to_thread(self.tls.refresh)
+            if secured is None:
+                return False
+            if secured.fatal:  # A credential that worked is kept, so this is one that was never needed.
+                logger.error("credentials refused:\n%s", render(secured.findings, self.loaded.sources))
+                return False
+            self.tls.commit(secured, at=self._wall())
+            self.registry.secure(secured.originations)
+        if secured.findings:
+            logger.warning("%s", render(secured.findings, self.loaded.sources))
+        logger.info("credentials changed and are in use (%d)", self.tls.changes)
+        return True
+
+    def _credential_paths(self) -> frozenset[Path]:
+        return self.tls.secured.watched if self.tls.secured is not None else frozenset()
+
+    def _look_elsewhere(self) -> None:
+        if self._credentials is not None:
+            self._credentials.look_again()
 
     def _retire(self, generation: list[object]) -> None:
         task = asyncio.get_running_loop().create_task(retire(generation), name="gateway-retire")
@@ -204,6 +243,9 @@ class Control:
 
     def _serve(self, built: Built) -> None:
         self.snapshot = built.snapshot
+        if self.tls.secured is None or self.tls.secured.watched != built.secured.watched:
+            self._look_elsewhere()
+        self.tls.commit(built.secured)
         self.loaded, self.serving_findings = built.loaded, built.findings
 
     def _keep(self, began: float, reason: str) -> ReloadResult:
@@ -224,7 +266,7 @@ class Control:
 
     def _build(self, generation: int) -> Built | Refused:
         with considerate(), uncollected(freeze=self._own_process):
-            return build(self.paths, self.registry, generation, self._opened)
+            return build(self.paths, self.registry, self.tls, generation, self._opened)
 
     def _record(
         self, outcome: Outcome, findings: tuple[Finding, ...], began: float, reason: str

@@ -88,17 +88,23 @@ class Watch:
 
     def __init__(
         self,
-        paths: Iterable[Path],
+        paths: Iterable[Path] | Callable[[], Iterable[Path]],
         changed: Callable[[], Awaitable[object]],
         *,
         quiet: float = 0.05,
         patience: float = 0.4,
         rescan: float = 10.0,
     ) -> None:
-        self._paths = tuple(paths)
+        if not callable(paths):
+            fixed = tuple(paths)
+            self._paths: Callable[[], Iterable[Path]] = lambda: fixed
+        else:
+            self._paths = paths
         self._changed = changed
         self._quiet, self._patience, self._rescan = (int(s * 1000) for s in (quiet, patience, rescan))
         self._stopping = threading.Event()
+        self._turn_over = threading.Event()
+        """Ends a wait: there are other paths to watch, or none any more."""
         # A thread of its own: waiting here for ever would take one of the few that resolve names.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gateway-watch")
         self._task: asyncio.Task[None] | None = None
@@ -106,7 +112,7 @@ class Watch:
 
     def __repr__(self) -> str:
         state = "running" if self._task and not self._task.done() else "stopped"
-        return f"<Watch {', '.join(map(str, self._paths))} {state}>"
+        return f"<Watch {', '.join(map(str, self._paths()))} {state}>"
 
     async def start(self) -> None:
         """Arms the first watcher before it returns: every later change is noticed."""
@@ -116,9 +122,14 @@ class Watch:
     async def stop(self) -> None:
         """Ends the task and its thread; nothing is called afterwards."""
         self._stopping.set()
+        self._turn_over.set()
         if self._task is not None:
             await self._task
         self._thread.shutdown(wait=False)
+
+    def look_again(self) -> None:
+        """The paths are others now: watches them, and calls."""
+        self._turn_over.set()
 
     async def _turns(self, watcher: RustNotify | None) -> None:
         while True:
@@ -135,8 +146,11 @@ class Watch:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def _arm(self) -> RustNotify | None:
+        self._turn_over.clear()
+        if self._stopping.is_set():
+            self._turn_over.set()
         for _ in range(3):
-            directories = sorted(set[Path]().union(*map(places, self._paths)))
+            directories = sorted(set[Path]().union(*map(places, self._paths())))
             try:
                 return RustNotify([str(path) for path in directories], False, False, 300, False, True)
             except FileNotFoundError:
@@ -156,9 +170,9 @@ class Watch:
 
     def _wait(self, watcher: RustNotify | None) -> None:
         if watcher is None:
-            self._stopping.wait(self._rescan / 1000)
+            self._turn_over.wait(self._rescan / 1000)
             return
         try:
-            watcher.watch(self._patience, self._quiet, self._rescan, self._stopping)
+            watcher.watch(self._patience, self._quiet, self._rescan, self._turn_over)
         finally:
             watcher.close()

@@ -35,7 +35,7 @@ def banner(
     many = f", {workers} workers" if workers > 1 else ""
     lines = [
         f"asgi-gateway {version('asgi-gateway')}: {_generation(control)}{many}",
-        LISTENING + " ".join(f"http://{address}" for address in addresses),
+        LISTENING + " ".join(address.url for address in addresses),
         f"admin on http://{admin}" if admin else "admin off",
         f"believes x-forwarded-* headers of {_trusted(control.snapshot.config.settings)}",
         *notes,

@@ -15,7 +15,7 @@ from gateway.config.gateway import HTTP_PROTOCOLS
 from gateway.config.settings import host_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from gateway.config import Config, Gateway
 
@@ -30,14 +30,21 @@ class CannotListen(Exception):  # noqa: N818 - the text is the sentence to print
 
 
 class Address(NamedTuple):
-    """Where to listen for plain HTTP."""
+    """Where to listen."""
 
     host: str
     port: int
     """0: whichever the kernel chooses."""
+    secure: bool = False
+    """For TLS."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """With its scheme: `https://127.0.0.1:8443`."""
+        return f"http{'s' * self.secure}://{self}"
 
 
 class Wanted(NamedTuple):
@@ -67,10 +74,14 @@ def wanted(config: Config, host: str | None = None, port: int | None = None) -> 
             label = f"{gateway.metadata.name} port {number} ({protocol})"
             if server.bind and server.bind.startswith("unix:"):
                 passed_over.append(f"{label}: unix sockets are not opened")
-            elif protocol == "HTTPS" or protocol not in HTTP_PROTOCOLS:
-                passed_over.append(f"{label}: only plain HTTP listeners are opened")
+            elif protocol not in HTTP_PROTOCOLS:
+                passed_over.append(f"{label}: only HTTP and HTTPS listeners are opened")
             else:
-                addresses.setdefault(number, Address(server.bind or host or _ANYWHERE, number))
+                secure = protocol == "HTTPS"
+                address = Address(server.bind or host or _ANYWHERE, number, secure)
+                if addresses.setdefault(number, address).secure != secure:
+                    spoken = "plain text" if secure else "TLS"
+                    passed_over.append(f"{label}: the port speaks {spoken} already")
     servers = tuple(addresses.values())
     if port is None and servers:
         return Wanted(servers, (), tuple(passed_over))
@@ -154,6 +165,7 @@ def _listening(port: int) -> Iterator[str]:
                 yield fields[9]
 
 
-def bound(sockets: Sequence[socket.socket]) -> list[Address]:
-    """Where sockets really listen: port 0 has become a number."""
-    return [Address(*opened.getsockname()[:2]) for opened in sockets]
+def bound(sockets: Sequence[socket.socket], secure: Container[int] = ()) -> list[Address]:
+    """Where sockets really listen: port 0 has become a number. `secure`: the ports of TLS."""
+    names = [opened.getsockname()[:2] for opened in sockets]
+    return [Address(host, port, port in secure) for host, port in names]

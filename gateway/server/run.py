@@ -51,7 +51,7 @@ def run(
         _say(
             banner(
                 gateway.control,
-                bound(sockets),
+                bound(sockets, gateway.control.tls.ports),
                 admin=gateway.admin_address,
                 workers=workers,
                 notes=notes,

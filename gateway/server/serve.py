@@ -14,11 +14,12 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from uvicorn.server import Server
 
+from gateway.server.acceptor import SecureListener
 from gateway.server.edge import Edge
 from gateway.server.protocol import EdgeProtocol
 
@@ -60,9 +61,29 @@ class EdgeServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then accepts."""
         self._hurry = asyncio.Event()
-        await super().startup(sockets)
+        secure = self.gateway.control.tls.ports
+        opened = sockets or []
+        await super().startup([each for each in opened if each.getsockname()[1] not in secure])
+        if not self.should_exit:
+            self.servers += [self._secure(each) for each in opened if each.getsockname()[1] in secure]
         if self._announce is not None and not self.should_exit:
             self._announce(self.gateway)
+
+    def _secure(self, listening: socket.socket) -> Any:
+        """Accepts TLS connections on a socket."""
+        control, loop = self.gateway.control, asyncio.get_running_loop()
+        port = listening.getsockname()[1]
+
+        def protocol() -> asyncio.Protocol:
+            return EdgeProtocol(self.config, self.server_state, self.lifespan.state, loop)
+
+        return SecureListener(
+            listening,
+            protocol,
+            table=lambda: control.tls.table(port),
+            patience=lambda: self._settings().spec.timeouts.tls_handshake,
+            handshakes=control.tls.handshakes,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains, then ends the application."""

@@ -9,8 +9,8 @@ who it is. A connection to a backend: `Origination` has the context, the name to
 
 from __future__ import annotations
 
-from gateway.tls.guard import compile_guard
 from gateway.tls.identity import breach, identify, tls_extension, xfcc
+from gateway.tls.misdirected import compile_misdirected
 from gateway.tls.origination import Destination, Origination
 from gateway.tls.servers import ServerTable
 from gateway.tls.store import Secured, Store
@@ -22,7 +22,7 @@ __all__ = [
     "ServerTable",
     "Store",
     "breach",
-    "compile_guard",
+    "compile_misdirected",
     "identify",
     "tls_extension",
     "xfcc",

@@ -105,6 +105,11 @@ class Store:
         """The TLS servers of a port; None when it has none now."""
         return self.secured.tables.get(port) if self.secured is not None else None
 
+    @property
+    def ports(self) -> frozenset[int]:
+        """Ports on which TLS is terminated."""
+        return frozenset(self.secured.tables) if self.secured is not None else frozenset()
+
     def certificates(self) -> tuple[Held, ...]:
         """Every certificate in use, the first to expire first."""
         if self.secured is None:

@@ -22,6 +22,7 @@ from gateway.upstream.names import fqdn
 from gateway.upstream.plan import Plan, plan
 from gateway.upstream.registry import Prepared, Registry
 from gateway.upstream.response import Framing, ResponseHead
+from gateway.upstream.securing import destinations
 
 __all__ = [
     "CHUNKED",
@@ -40,6 +41,7 @@ __all__ = [
     "Resolution",
     "ResponseHead",
     "UpstreamError",
+    "destinations",
     "fqdn",
     "plan",
     "sized",

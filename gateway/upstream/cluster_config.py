@@ -146,6 +146,8 @@ class ClusterConfig:
     locality_weights: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Share of each locality (`distribute`); empty: endpoints count, not where they are."""
     tls: ClientTLSSettings | None = None
+    subject_alt_names: tuple[str, ...] = ()
+    """Of the ServiceEntry, and of its workloads' service accounts: who may answer when `tls` does not say."""
 
     @property
     def panic_percent(self) -> int:

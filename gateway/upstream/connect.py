@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING
+import ssl
+from typing import TYPE_CHECKING, Any
 
 from gateway.http.flags import Flag
+from gateway.tls.origination import failure
 from gateway.upstream.connection import Connection
 from gateway.upstream.errors import UpstreamError
 
@@ -20,25 +22,22 @@ if TYPE_CHECKING:
 
 
 async def open_connection(endpoint: Endpoint, config: ClusterConfig) -> Connection:
-    """A new connection; UpstreamError UF when it is refused, unreachable or too slow.
+    """A new connection; UpstreamError UF when it is refused, unreachable or too slow, or when the other side
+    is not who it should be.
 
     asyncio closes the half-open socket when this is cancelled (tested: no descriptor leaks).
     """
-    loop = asyncio.get_running_loop()
-
-    def protocol() -> Connection:
-        return Connection(endpoint, config)
-
     try:
         async with asyncio.timeout(config.connect_timeout):
-            if endpoint.port:
-                _, connection = await loop.create_connection(protocol, endpoint.host, endpoint.port)
-            else:
-                path = endpoint.host.replace("@", "\0", 1) if endpoint.host.startswith("@") else endpoint.host
-                _, connection = await loop.create_unix_connection(protocol, path)
+            connection = await _connect(endpoint, config)
+            while connection.tls is not endpoint.pool.tls:  # Credentials changed meanwhile.
+                connection.close()
+                connection = await _connect(endpoint, config)
     except TimeoutError as error:
         # Also the kernel's own ETIMEDOUT, which is the same event told by someone else.
         raise UpstreamError(Flag.UPSTREAM_CONNECT_FAILURE, "connection timeout") from error
+    except ssl.SSLError as error:
+        raise _unsecured(failure(error)) from error
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         reason = f"delayed connect error: {why}".replace(" ", "_")
@@ -48,6 +47,33 @@ async def open_connection(endpoint: Endpoint, config: ClusterConfig) -> Connecti
     if config.keepalive is not None and endpoint.port and not connection.closed:
         _probe(connection.socket, config.keepalive)
     return connection
+
+
+async def _connect(endpoint: Endpoint, config: ClusterConfig) -> Connection:
+    """Opens the socket and shakes hands."""
+    loop, tls = asyncio.get_running_loop(), endpoint.pool.tls
+
+    def protocol() -> Connection:
+        return Connection(endpoint, config)
+
+    # Without a name there is no SNI; the loops take "" for that. The caller's timeout is over both steps.
+    secure: dict[str, Any] = {} if tls is None else {"ssl": tls.context, "server_hostname": tls.sni}
+    if endpoint.port:
+        transport, connection = await loop.create_connection(protocol, endpoint.host, endpoint.port, **secure)
+    else:
+        path = endpoint.host.replace("@", "\0", 1) if endpoint.host.startswith("@") else endpoint.host
+        transport, connection = await loop.create_unix_connection(protocol, path, **secure)
+    if tls is not None:
+        connection.tls = tls
+        stranger = tls.breach(transport.get_extra_info("ssl_object"))
+        if stranger:
+            connection.close()
+            raise _unsecured(stranger)
+    return connection
+
+
+def _unsecured(reason: str) -> UpstreamError:
+    return UpstreamError(Flag.UPSTREAM_CONNECT_FAILURE, "remote connection failure", transport_failure=reason)
 
 
 _PROBE_LIMITS = (

@@ -26,6 +26,7 @@ from gateway.upstream.response import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.tls import Origination
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.endpoint import Endpoint
 
@@ -60,7 +61,7 @@ class Connection(asyncio.Protocol):
         "_buffered", "_chunked", "_config", "_error", "_head", "_interim", "_loop", "_partial",
         "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_resume", "_state", "_to_head",
         "_transport", "_unsent", "_writer", "_writes_paused", "counted", "endpoint", "idle_at",
-        "local_address", "opened_at", "request_sent", "response_started", "reused", "socket",
+        "local_address", "opened_at", "request_sent", "response_started", "reused", "socket", "tls",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, config: ClusterConfig) -> None:
@@ -73,6 +74,8 @@ class Connection(asyncio.Protocol):
         self.local_address = ""
         """Our side, as `%UPSTREAM_LOCAL_ADDRESS%` prints it."""
         self.socket: Any = None
+        self.tls: Origination | None = None
+        """What it was secured with; None: plain text."""
         self.request_sent = False
         """Whether a byte of the current request was written."""
         self.response_started = False
@@ -249,7 +252,7 @@ class Connection(asyncio.Protocol):
         endpoint = self.endpoint
         if self._state != _IDLE:
             return  # It died while it was handed over.
-        if endpoint.retired:
+        if endpoint.retired or self.tls is not endpoint.pool.tls:
             self.close()
         elif not endpoint.waiters or not endpoint.pool.hand_over(self):
             self.idle_at = endpoint.pool.clock()

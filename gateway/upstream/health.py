@@ -158,7 +158,9 @@ class Checks:
         """One check, on a connection of its own so that it is also seen whether new ones are taken."""
         check, config = probe.check, probe.config
         port = probe.port if check.port is None or not probe.port else check.port
-        endpoint = Endpoint(Pool(f"health checks of {config.host}", self._clock), probe.host, port)
+        pool = Pool(f"health checks of {config.host}", self._clock)
+        pool.tls = next((used.pool.tls for _, used in probe.users), None)
+        endpoint = Endpoint(pool, probe.host, port)
         head = (
             f"GET {check.path} HTTP/1.1\r\nhost: {config.host}\r\n"
             f"user-agent: {USER_AGENT}\r\nconnection: close\r\n\r\n"

@@ -134,6 +134,7 @@ def _cluster(
         health_check=process.checks.get(service.host),
         locality_weights=locality_weights,
         tls=policy.tls,
+        subject_alt_names=service.subject_alt_names,
         retry_budget=_budget(policy.retry_budget, policy.connection_pool, settings.retry_budget),
         response_head_bytes=settings.limits.response_head_bytes,
         response_headers=settings.limits.response_headers,

@@ -19,6 +19,7 @@ from gateway.upstream.endpoint import Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gateway.tls import Origination
     from gateway.upstream.breaker import Breaker
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.connection import Connection
@@ -29,7 +30,7 @@ class Pool:
 
     __slots__ = (
         "_arrivals", "_leaving", "_waiting", "clock", "connections", "endpoints", "limit", "max_pending",
-        "max_requests", "name", "overflows", "pending", "retries",
+        "max_requests", "name", "overflows", "pending", "retries", "tls",
     )  # fmt: skip
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
@@ -53,6 +54,8 @@ class Pool:
         """`http2MaxRequests`: requests that hold a connection; more are refused when they get theirs."""
         self.retries = RetryBudget()
         """`maxRetries` or `retryBudget`."""
+        self.tls: Origination | None = None
+        """How connections are secured; None: plain text."""
         self._arrivals = self._waiting = 0
         self._leaving: list[Endpoint] = []
 
@@ -212,6 +215,14 @@ class Pool:
         self.limit = limit
         while self._waiting and self.connections < limit and self._grant(None):
             pass
+
+    def secure(self, tls: Origination | None) -> None:
+        """Follows a change of credentials: a connection made with others gets no further request."""
+        if tls != self.tls:
+            self.tls = tls
+            for endpoint in self.endpoints.values():
+                for connection in tuple(endpoint.idle):
+                    connection.close()
 
     def sweep(self, config: ClusterConfig) -> None:
         """Closes connections that were idle for too long, or are too old."""

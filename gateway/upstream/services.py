@@ -13,10 +13,11 @@ from gateway.upstream.cluster_config import EndpointConfig, Resolution
 from gateway.upstream.names import age, exported, fqdn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gateway.config import Config
     from gateway.config.service_entry import ServiceEntry, ServicePort, WorkloadEntry, WorkloadEntrySpec
+    from gateway.config.settings import GatewaySettingsSpec
 
 _RESOLUTIONS = {
     "STATIC": Resolution.STATIC,
@@ -35,6 +36,8 @@ class ServicePorts:
     resolution: Resolution
     ports: Mapping[int, tuple[EndpointConfig, ...]]
     """Endpoints of each port, as configured: names are not resolved here."""
+    subject_alt_names: tuple[str, ...] = ()
+    """Who its endpoints are: the ServiceEntry's, then `spiffe://` and a service account for each workload."""
 
 
 def services(config: Config) -> dict[str, ServicePorts]:
@@ -70,8 +73,26 @@ def services(config: Config) -> dict[str, ServicePorts]:
                     for number in (*known.ports, *(n for n in ports if n not in known.ports))
                 }
             resolution = _RESOLUTIONS.get(entry.spec.resolution or "", Resolution.NONE)
-            found[host] = ServicePorts(host, namespace, known.resolution if known else resolution, ports)
+            names = (*(known.subject_alt_names if known else ()), *_identities(entry, workloads, settings))
+            found[host] = ServicePorts(
+                host,
+                namespace,
+                known.resolution if known else resolution,
+                ports,
+                tuple(dict.fromkeys(names)),
+            )
     return found
+
+
+def _identities(entry: ServiceEntry, workloads: _Workloads, settings: GatewaySettingsSpec) -> Iterator[str]:
+    spec, namespace = entry.spec, entry.metadata.namespace
+    yield from spec.subject_alt_names
+    members: Iterable[WorkloadEntrySpec] = spec.endpoints
+    if spec.workload_selector is not None:
+        members = (member for _, member in workloads.select(namespace, spec.workload_selector.labels))
+    for member in members:
+        if member.service_account:
+            yield f"spiffe://{settings.cluster_domain}/ns/{namespace}/sa/{member.service_account}"
 
 
 class _Workloads:

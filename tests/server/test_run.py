@@ -227,7 +227,7 @@ def test_the_listeners_of_gateway_documents_are_opened(tmp_path: Path) -> None:
     with gateway(path, port=None) as process:
         assert process.ports == [first, second]
         assert ask(process, second).body == b"hello"
-        assert "gate-6443 port 6443 (TCP): only plain HTTP listeners are opened" in process.output
+        assert "gate-6443 port 6443 (TCP): only HTTP and HTTPS listeners are opened" in process.output
     with socket.create_server(("127.0.0.1", second)), gateway(path, port=0) as process:
         assert process.ports[1:] == [first]
         assert ask(process).body == b"hello"

@@ -32,7 +32,7 @@ class _Demand(NamedTuple):
     requires: bool
 
 
-def compile_guard(config: Config, port: int) -> Callable[[Request, Random], Reply | None] | None:
+def compile_misdirected(config: Config, port: int) -> Callable[[Request, Random], Reply | None] | None:
     """The check for the listener of a port: 421 (RFC 9110 §15.5.20) for a request that came over another
     connection than its host's server asks for. None when no server of the port terminates TLS.
     """
@@ -51,7 +51,7 @@ def compile_guard(config: Config, port: int) -> Callable[[Request, Random], Repl
         return None
     find = NameTable(entries).find
 
-    def guard(request: Request, _dice: Random) -> Reply | None:
+    def misdirected(request: Request, _dice: Random) -> Reply | None:
         wanted = find(request.host)
         if wanted is None:
             return None  # Nobody serves the host: 404 says so.
@@ -64,4 +64,4 @@ def compile_guard(config: Config, port: int) -> Callable[[Request, Random], Repl
             return MISDIRECTED
         return None
 
-    return guard
+    return misdirected
