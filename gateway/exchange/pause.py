@@ -1,7 +1,7 @@
 """A wait that can be cut short: the back-off before a retry, the delay of a fault.
 
-Lifetime: request. The client's leaving, the route's timeout and a stuck upload end it; whoever waits then asks
-the exchange which of them it was.
+Lifetime: request. The client's leaving, the route's timeout and a stuck upload end it; whoever waits then
+asks the exchange which of them it was.
 """
 
 from __future__ import annotations
