@@ -73,3 +73,8 @@ def short_cluster(name: str) -> str:
     _, port, subset, host = parts
     head, _, _ = host.partition(".svc.")
     return f"{head}:{port}" + (f" {subset}" if subset else "")
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."

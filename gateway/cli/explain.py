@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.cli._page import Page
     from gateway.explain.answer import Answer
     from gateway.explain.forwarding import Plan, Target
     from gateway.explain.offline import Canonical, Explanation
     from gateway.routing.explain import Choice
+    from gateway.security import Verdict
 
 SHOWN = 12
 """Routes of a virtual host that are listed; of more, the nearest."""
@@ -103,12 +106,14 @@ def _show(told: Explanation, page: Page) -> None:
     page.item("listener", told.listener)
     if told.choice is not None:
         _choice(told.choice, page)
+    _policies("policies", told.verdicts, page)
+    page.items("note", told.notes)
     if told.plan is not None:
         _plan(told.plan, page)
     for target in told.targets:
         _target(target, page)
     if told.answer is not None:
-        _answer(told.answer, page)
+        _answer(told.answer, told, page)
     if told.answer is None:
         _heads(told.targets, page)
 
@@ -120,7 +125,8 @@ def _request(request: Canonical, page: Page) -> None:
     page.item("", f"{request.scheme} to {request.authority}, in on port {request.port}")
     via = "" if request.peer == request.client else f", through {request.peer}"
     identity = f", identity {request.principal}" if request.principal else ""
-    page.item("client", f"{request.client}{via}{identity}")
+    token = f", token of {request.token}" if request.token else ""
+    page.item("client", f"{request.client}{via}{identity}{token}")
     if request.dropped:
         page.item("dropped", ", ".join(request.dropped))
 
@@ -151,6 +157,21 @@ def _choice(choice: Choice, page: Page) -> None:
         page.item("written in", item.source)
     if not taken:
         page.item("", (f"none of {len(choice.tried)} routes takes it", BAD))
+
+
+def _policies(label: str, verdicts: Sequence[Verdict], page: Page, indent: str = "") -> None:
+    """One line a document, and why beneath it."""
+    from gateway.cli._page import FAINT  # noqa: PLC0415 - loaded by now
+
+    for number, verdict in enumerate(verdicts):
+        says = "takes it" if verdict.matched else "does not take it"
+        if verdict.kind == "PeerAuthentication":
+            says = "satisfied" if verdict.matched else "not satisfied"
+        dry = " (dry run)" if verdict.dry_run else ""
+        head = f"{indent}{verdict.action:<6} {verdict.policy}{dry}: {says}"
+        page.item("" if number else label, head)
+        for reason in verdict.reasons:
+            page.item("", (f"{indent}       {reason}", FAINT))
 
 
 def _plan(plan: Plan, page: Page) -> None:
@@ -197,14 +218,17 @@ def _target(target: Target, page: Page) -> None:
         page.item("", f"        {target.policy} of {places} ({target.resolution})")
     if target.sticky:
         page.item("", f"        the key leads to {target.sticky}")
+    if target.refused is not None:
+        page.item("", ("        refused: ", BAD), f"{target.refused.status} {target.refused.details}")
+    _policies("", target.verdicts, page, indent="        ")
     if target.request_headers:
         page.item("", f"        request headers {target.request_headers}")
     if target.response_headers:
         page.item("", f"        response headers {target.response_headers}")
 
 
-def _answer(answer: Answer, page: Page) -> None:
-    from gateway.cli._page import BAD, GOOD  # noqa: PLC0415 - loaded by now
+def _answer(answer: Answer, told: Explanation, page: Page) -> None:
+    from gateway.cli._page import BAD, GOOD, sentence  # noqa: PLC0415 - loaded by now
 
     style = BAD if answer.refusal else GOOD
     page.item(
@@ -213,6 +237,10 @@ def _answer(answer: Answer, page: Page) -> None:
     page.items("", answer.headers)
     if answer.body:
         page.item("", answer.body)
+    if answer.refusal:
+        meaning = told.diagnosis
+        page.item("cause", sentence(meaning.cause))
+        page.item("what to do", sentence(meaning.remedy))
 
 
 def _heads(targets: tuple[Target, ...], page: Page) -> None:

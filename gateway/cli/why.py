@@ -57,7 +57,7 @@ def command(*, request_id: str, admin: str | None, as_json: bool) -> None:
 
 
 def _show(told: dict[str, Any], page: Page) -> None:
-    from gateway.cli._page import BAD, GOOD, STRONG  # noqa: PLC0415 - loaded by now
+    from gateway.cli._page import BAD, GOOD, STRONG, sentence  # noqa: PLC0415 - loaded by now
 
     flags = ",".join(told["flags"]) or "-"
     well = not told["flags"] and 0 < told["status"] < 400
@@ -71,9 +71,9 @@ def _show(told: dict[str, Any], page: Page) -> None:
         (status, GOOD if well else BAD),
         f"  flag {flags}  {told['details']}  {_ms(told['duration_ms'])}",
     )
-    page.item("cause", (_sentence(told["cause"]), STRONG))
+    page.item("cause", (sentence(told["cause"]), STRONG))
     page.item("culprit", told["culprit"])
-    page.item("what to do", _sentence(told["remedy"]))
+    page.item("what to do", sentence(told["remedy"]))
     page.items("note", told["notes"])
     if told["attempts"]:
         _waterfall(told, page)
@@ -91,6 +91,9 @@ def _decision(told: dict[str, Any], page: Page) -> None:
             page.item("cluster", told["cluster"])
     if told["changed"]:
         page.item("note", told["changed"])
+    for verdict in told["policies"]:
+        head = f"{verdict['action']} {verdict['policy']}{' (dry run)' if verdict['dry_run'] else ''}"
+        page.items("policy", (f"{head}: {reason}" for reason in verdict["reasons"]))
     decision = told["decision"]
     if decision is None or told["source"]:
         return
@@ -157,7 +160,3 @@ def _ms(value: float) -> str:
     from gateway.cli._page import seconds  # noqa: PLC0415 - loaded by now
 
     return seconds(value / 1000)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

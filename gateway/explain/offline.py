@@ -15,6 +15,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
 from gateway.explain.answer import Answer, answer_of
+from gateway.explain.causes import Diagnosis, Happened, diagnose
 from gateway.explain.forwarding import Plan, Target, plan_of, target_of
 from gateway.explain.judging import at_destination, at_listener, passed
 from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM
@@ -79,6 +80,27 @@ class Explanation:
     """What could not be known without sending anything."""
     answer: Answer | None = None
     """The gateway's own answer; None: a backend answers."""
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """Why the gateway answers itself, and what to do."""
+        request, answer = self.request, self.answer
+        assert answer is not None
+        taken = self.choice.route if self.choice is not None else None
+        return diagnose(
+            Happened(
+                status=answer.status,
+                flags=() if answer.flag == "-" else (answer.flag,),
+                details=answer.details,
+                method=request.method if request is not None else "",
+                host=request.authority if request is not None else "",
+                path=request.path if request is not None else "",
+                client=request.client if request is not None else "",
+                identity=request.principal if request is not None else "",
+                source="" if taken is None else str(taken.source),
+                cluster=self.targets[0].cluster if self.targets else "",
+            )
+        )
 
     @property
     def refused(self) -> bool:

@@ -25,6 +25,7 @@ def explanation_json(told: Explanation) -> dict[str, Any]:
         "plan": None if told.plan is None else asdict(told.plan),
         "destinations": [asdict(target) for target in told.targets],
         "answer": None if told.answer is None else asdict(told.answer),
+        "diagnosis": asdict(told.diagnosis) if told.refused else None,
         "refused": told.refused,
     }
 
