@@ -16,6 +16,7 @@ from gateway.routing.delegates import exported, rules
 from gateway.routing.hosts import domain, names, narrower
 from gateway.routing.listener import Listener, VirtualHost
 from gateway.routing.rules import gateway_key
+from gateway.tls import compile_misdirected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,6 +47,7 @@ class Binder:
     """Makes the listeners of one generation."""
 
     def __init__(self, config: Config, compiler: RuleCompiler, guard: Guard | None = None) -> None:
+        self._config = config
         self._settings = config.settings.spec
         self._guard = guard
         self._compiler = compiler
@@ -86,7 +88,12 @@ class Binder:
     def gateways(self) -> Iterator[Listener]:
         """The listeners of the Gateway documents, one a port."""
         for port in dict.fromkeys(place.server.port.number for place in self._places):
-            yield self._listener(port, [place for place in self._places if place.server.port.number == port])
+            places = [place for place in self._places if place.server.port.number == port]
+            listener = self._listener(port, places)
+            misdirected = compile_misdirected(self._config, port)
+            if misdirected is not None:
+                listener.checks = (misdirected, *listener.checks)
+            yield listener
 
     def _listener(self, port: int, places: Sequence[Place]) -> Listener:
         table = _HostGroups(self._settings.namespace)
