@@ -52,7 +52,7 @@ class _Drawing:
                 for route in host.routes:
                     entry = found.setdefault(route_key(route), (route, [], []))
                     entry[1].append(listener.name)
-                    entry[2].extend(domain for domain in domains[:3] if domain not in entry[2])
+                    entry[2].extend(sorted(set(domains) - set(entry[2]), key=len)[:3])
         order = sorted(found, key=lambda key: -self._flows.route(key)["rps"])
         shown = set(order[:MOST_ROUTES])
         routes = [self._route(key, *found[key]) for key in found if key in shown]

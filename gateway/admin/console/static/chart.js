@@ -62,7 +62,7 @@ export function chart({ id, name, at, lines, format, width, cursor, span = 900, 
   return h(
     "figure",
     { class: "chart", "data-key": id },
-    h("figcaption", null, h("span", { class: "name" }, name), moment, legend),
+    h("figcaption", null, h("span", { class: "name" }, name), moment, h("span", { class: "legend" }, legend)),
     drawing,
     numbers(name, at, lines, format),
   );

@@ -3,6 +3,7 @@
 import { get, Lost, post } from "./api.js";
 import { h, morphChildren } from "./dom.js";
 import { clock, span } from "./format.js";
+import { title as heading } from "./parts.js";
 import * as clusters from "./pages/clusters.js";
 import * as configuration from "./pages/configuration.js";
 import * as graph from "./pages/graph.js";
@@ -40,7 +41,8 @@ function tools() {
     params: view.params,
     memory: view.memory,
     narrow: NARROW.matches,
-    width: main.clientWidth - parseFloat(getComputedStyle(main).paddingLeft) * 2,
+    // A page that is not laid out yet has no width.
+    width: Math.max(main.clientWidth - parseFloat(getComputedStyle(main).paddingLeft) * 2, 300),
     refresh: render,
     reask: () => ask(),
     announce,
@@ -64,8 +66,10 @@ function render() {
   if (view.lost) {
     fresh.append(h("p", { class: "notice bad", role: "alert", "data-key": "lost" }, `${view.lost}; trying again.`));
   }
-  if (view.data === null) fresh.append(h("div", { class: "title" }, h("h1", { id: "title", tabindex: "-1" }, view.page.title)), view.lost ? "" : h("p", { class: "empty" }, "Asking the gateway …"));
-  else fresh.append(h("div", { class: "page", "data-key": view.name }, view.page.render(view.data, tools())));
+  // The heading is there from the beginning and stays: it may have the focus.
+  const waiting = view.data === null;
+  const inside = waiting ? [heading(view.page.title), view.lost ? null : h("p", { class: "empty" }, "Asking the gateway …")] : view.page.render(view.data, tools());
+  fresh.append(h("div", { class: "page", "data-key": view.name, "aria-busy": waiting && "true" }, inside));
   morphChildren(main, fresh);
 }
 
@@ -159,6 +163,7 @@ function begin() {
   document.getElementById("menu").addEventListener("click", (event) => {
     showMenu(event.currentTarget.getAttribute("aria-expanded") !== "true");
   });
+  document.getElementById("links").addEventListener("click", () => showMenu(false));
   document.getElementById("pause").addEventListener("click", (event) => {
     view.paused = !view.paused;
     event.currentTarget.setAttribute("aria-pressed", String(view.paused));

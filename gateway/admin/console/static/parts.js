@@ -18,15 +18,15 @@ export function section(text, attributes, ...children) {
  * A table. Columns: {name, cell(row), num, wide, head}. On a narrow screen each row becomes a card, so roles
  * are spelled out: a changed `display` would take them away.
  */
-export function table(caption, columns, rows, { key = null, empty = "None.", hideCaption = true } = {}) {
+export function table(caption, columns, rows, { key = null, empty = "None.", kind = "" } = {}) {
   if (!rows.length) return h("p", { class: "empty" }, empty);
   const heads = columns.map((column) =>
     h("th", { scope: "col", role: "columnheader", class: column.num && "num" }, column.name),
   );
   return h(
     "table",
-    { class: "cards", role: "table" },
-    h("caption", { class: hideCaption && "unseen" }, caption),
+    { class: `cards ${kind}`.trim(), role: "table" },
+    h("caption", { class: "unseen" }, caption),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)),
     h(
       "tbody",
@@ -150,8 +150,9 @@ export function finding(item) {
     "li",
     null,
     badge(`${item.severity} ${item.code}`, kind),
-    h("span", { class: "message" }, item.message),
-    item.suggestion && h("span", { class: "hint" }, item.suggestion),
-    h("code", { class: "place" }, `${item.path}:${item.line}:${item.column}`),
+    h("div", null,
+      h("span", { class: "message" }, item.message),
+      item.suggestion && h("span", { class: "sub" }, item.suggestion),
+      h("code", { class: "sub" }, `${item.path}:${item.line}:${item.column}`)),
   );
 }

@@ -10,8 +10,9 @@ const LABEL = 150;
 export function phases(attempt) {
   const { start_ms: start, connected_ms: connected, headers_ms: headers, end_ms: end } = attempt;
   const parts = [];
-  if (!attempt.reused) parts.push(["connect", "connecting", start, connected ?? headers ?? end]);
-  const sent = attempt.reused ? start : connected;
+  const known = connected !== null && connected !== undefined;
+  if (!attempt.reused && (known || headers === null)) parts.push(["connect", "connecting", start, connected ?? end]);
+  const sent = attempt.reused || (!known && headers !== null) ? start : connected;
   if (sent !== null && sent !== undefined) parts.push(["wait", "waiting", sent, headers ?? end]);
   if (headers !== null && headers !== undefined) parts.push(["receive", "receiving", headers, end]);
   return parts.filter(([, , from, to]) => from !== null && to !== null && to >= from);
@@ -62,7 +63,7 @@ export function waterfall(story, width) {
             null,
             h("th", { scope: "row" }, `${index + 1}. `, h("code", null, attempt.endpoint)),
             h("td", null, [attempt.reused ? "idle connection" : null, ...phases(attempt).map(([, name, from, to]) => `${name} ${duration(to - from)}`)].filter(Boolean).join(", ")),
-            h("td", null, attempt.status || "no answer", attempt.flag && attempt.flag !== "-" ? ` ${attempt.flag}` : "", attempt.details && attempt.details !== "via_upstream" ? h("span", { class: "sub" }, attempt.details) : null),
+            h("td", { class: "end" }, attempt.status || "no answer", attempt.flag && attempt.flag !== "-" ? ` ${attempt.flag}` : "", attempt.details && attempt.details !== "via_upstream" ? h("span", { class: "sub" }, attempt.details) : null),
           ),
         ),
       ),

@@ -7,6 +7,9 @@ import { badge, facts, field, gauge, lock, success, table, title as heading } fr
 export const title = "Clusters";
 export const interval = 1000;
 
+/** Limits of the circuit breaker, as the gateway calls them and as people do. */
+const LIMITS = { max_connections: "Connections", max_pending_requests: "Waiting requests", max_requests: "Requests", max_retries: "Retries" };
+
 export async function load(get, _params, signal) {
   return get("/console/api/clusters", signal);
 }
@@ -33,17 +36,15 @@ function card(cluster) {
     { class: "card", "data-key": cluster.name },
     h("h2", null, short(cluster.host), cluster.subset ? ` ${cluster.subset}` : "", h("span", { class: "muted small" }, ` port ${cluster.port} `), lock(cluster.tls),
       failing ? badge(`${failing} of ${cluster.endpoints.length} out`, "warn") : null),
-    h("div", { class: "split" },
-      facts([
-        ["Requests/s", rate(cluster.rps)],
-        ["Success", success(cluster.success)],
-        ["p50", duration(cluster.p50)],
-        ["p99", duration(cluster.p99)],
-        ["Balancing", words(cluster.policy)],
-        ["Addresses", words(cluster.resolution)],
-      ]),
-      h("div", { class: "gauges", role: "group", "aria-label": "Limits" }, limits(cluster)),
-    ),
+    facts([
+      ["Requests/s", rate(cluster.rps)],
+      ["Success", success(cluster.success)],
+      ["p50", duration(cluster.p50)],
+      ["p99", duration(cluster.p99)],
+      ["Balancing", words(cluster.policy)],
+      ["Addresses", words(cluster.resolution)],
+    ]),
+    h("div", { class: "gauges", role: "group", "aria-label": "Limits" }, limits(cluster)),
     table(`Endpoints of ${cluster.name}`, [
       { name: "Endpoint", head: true, cell: (endpoint) => h("code", null, endpoint.address) },
       { name: "Health", cell: health },
@@ -53,7 +54,7 @@ function card(cluster) {
       { name: "Active", num: true, cell: (endpoint) => endpoint.active },
       { name: "Connections", num: true, cell: (endpoint) => `${endpoint.connections}${endpoint.idle ? `, ${endpoint.idle} idle` : ""}` },
       { name: "Since start", num: true, cell: (endpoint) => endpoint.requests },
-    ], cluster.endpoints, { key: (endpoint) => endpoint.address, empty: "No endpoint: every request is answered 503." }),
+    ], cluster.endpoints, { key: (endpoint) => endpoint.address, kind: "even", empty: "No endpoint: every request is answered 503." }),
     h("p", { class: "sub" }, h("code", null, cluster.name)),
   );
 }
@@ -70,13 +71,11 @@ function health(endpoint) {
 }
 
 function limits(cluster) {
-  const known = cluster.limits ?? {};
-  const rows = Object.entries(known).map(([name, limit]) => gauge(words(name), limit.used ?? 0, limit.limit));
-  if (rows.length) return rows;
-  return [
-    gauge("Connections", cluster.connections, cluster.max_connections),
-    gauge("Waiting", cluster.pending, cluster.max_pending ?? null),
-  ];
+  return Object.entries(LIMITS).map(([key, name]) => {
+    const limit = cluster.limits?.[key];
+    if (limit) return gauge(name, limit.used, limit.limit);
+    return { max_connections: gauge(name, cluster.connections, null), max_pending_requests: gauge(name, cluster.pending, null) }[key] ?? null;
+  });
 }
 
 function words(name) {

@@ -60,9 +60,9 @@ function findings(data) {
   if (data.refused && last?.outcome === "refused") {
     parts.push(
       h("p", { class: "notice bad" }, `The last change (${last.reason}, ${when(last.at)}) was refused; generation ${data.serving} goes on serving.`),
-      h("ul", { class: "findings" }, last.findings.map(finding)));
+      h("ul", { class: "findings card" }, last.findings.map(finding)));
   }
-  if (data.findings.length) parts.push(h("ul", { class: "findings" }, data.findings.map(finding)));
+  if (data.findings.length) parts.push(h("ul", { class: "findings card" }, data.findings.map(finding)));
   else parts.push(h("p", { class: "empty" }, "Nothing to say about what serves."));
   return parts;
 }
@@ -105,10 +105,10 @@ function comparison(diff) {
 
 function documents(data) {
   if (!data.documents?.length) return h("p", { class: "empty" }, "The documents are not remembered.");
-  return data.documents.map((item) =>
-    h("details", { class: "card", "data-key": `d-${data.serving}-${item.name}` },
+  return h("div", { class: "card accordion" }, data.documents.map((item) =>
+    h("details", { "data-key": `d-${data.serving}-${item.name}` },
       h("summary", null, item.name),
-      h("pre", { tabindex: "0", "aria-label": item.name }, item.text)));
+      h("pre", { tabindex: "0", "aria-label": item.name }, item.text))));
 }
 
 async function reload(view) {

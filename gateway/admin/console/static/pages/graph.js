@@ -46,14 +46,14 @@ function onlyBusy(data) {
 function drawing(data, width) {
   const columns = arranged(data);
   const wide = Math.min((width - GUTTER * 3) / 4, 260);
-  const step = (width - wide) / 3;
+  const step = (width - wide - 2) / 3;
   const rows = Math.max(...columns.map((nodes) => nodes.length), 1);
   const height = rows * (NODE.height + NODE.gap) + NODE.gap;
   const places = new Map();
   columns.forEach((nodes, column) => {
     const room = height / Math.max(nodes.length, 1);
     nodes.forEach((node, index) => {
-      places.set(node.id, { x: column * step, y: room * (index + 0.5) - NODE.height / 2, node });
+      places.set(node.id, { x: 1 + column * step, y: room * (index + 0.5) - NODE.height / 2, node });
     });
   });
   const most = Math.max(...data.edges.map((edge) => edge.rps ?? 0), 0.001);
@@ -115,9 +115,8 @@ function edgeLabel(edge, places, wide) {
   const to = places.get(edge.to);
   const text = edge.mirror ? `copy ${edge.mirror} %` : edge.percent !== undefined && edge.percent !== null && edge.percent < 100 ? `${edge.percent} %` : "";
   if (!text) return null;
-  // Near its end, where lines of one route have come apart.
-  const x = from.x + wide + (to.x - from.x - wide) * 0.68;
-  const y = from.y + (to.y - from.y) * 0.82 + NODE.height / 2;
+  const x = (from.x + wide + to.x) / 2;
+  const y = (from.y + to.y + NODE.height) / 2;
   const length = text.length * LETTER + 8;
   return s("g", { "data-key": `label ${edge.from}>${edge.to}` },
     s("rect", { class: "plate", x: x - length / 2, y: y - 9, width: length, height: 17, rx: 8 }),

@@ -51,9 +51,9 @@ function tiles(data) {
   return h(
     "div",
     { class: "tiles" },
-    tile("Requests a second", rate(now.rps), { note: "last 10 seconds" }),
+    tile("Requests/s", rate(now.rps), { note: "last 10 seconds" }),
     tile("Success", percent(now.success), {
-      note: `${rate(now.failed)} failures a second`,
+      note: `${rate(now.failed)} failed/s`,
       kind: now.success === null ? null : now.success >= 99.9 ? "good" : now.success >= 95 ? "warn" : "bad",
       link: "#/requests?outcome=failed",
     }),
@@ -80,7 +80,7 @@ function charts(history, view) {
     h(
       "div",
       { class: "row" },
-      chart({ ...shared, id: "rps", name: "Requests a second", format: rate, lines: [
+      chart({ ...shared, id: "rps", name: "Requests/s", format: rate, lines: [
         { name: "all", kind: "all", values: history.rps },
         { name: "failed", kind: "failed", values: history.failed },
       ] }),

@@ -20,7 +20,7 @@ export function render(data) {
       { name: "Rule", head: true, cell: ([reason]) => h("code", null, reason) },
       { name: "Since start", num: true, cell: ([, number]) => number },
     ], counts, { key: ([reason]) => reason, empty: "Nothing was refused." })),
-    data.last.length ? section("Last ones", null, h("div", { class: "stack" }, data.last.map(shown))) : null,
+    data.last.length ? section("Last ones", null, h("div", { class: "card accordion" }, data.last.map(shown))) : null,
   ];
 }
 
@@ -28,11 +28,11 @@ function shown(item) {
   const bytes = decode(item.bytes);
   return h(
     "details",
-    { class: "card", "data-key": item.id },
+    { "data-key": item.id },
     h("summary", null,
       h("time", { title: when(item.at) }, clock(item.at)), " ", status(item.status), " ", h("code", null, item.reason),
-      h("span", { class: "muted" }, ` from ${item.client || "a unix socket"}`)),
-    h("p", { class: "sub" }, "Request id ", h("code", null, item.id), ` · first ${bytes.length} bytes`),
+      h("code", { class: "peek" }, peek(bytes))),
+    h("p", { class: "sub" }, `From ${item.client || "a unix socket"}, first ${bytes.length} bytes. Request id `, h("code", null, item.id)),
     h("pre", { class: "hex", tabindex: "0", "aria-label": "Bytes as received" }, dump(bytes)),
   );
 }
@@ -43,14 +43,23 @@ function decode(text) {
   return bytes;
 }
 
+/** The first line, as far as it is text. */
+function peek(bytes) {
+  const end = bytes.findIndex((byte) => byte === 10 || byte === 13);
+  return letters(bytes.slice(0, end < 0 ? bytes.length : end)).slice(0, 120);
+}
+
+function letters(bytes) {
+  return bytes.map((byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·")).join("");
+}
+
 /** Sixteen bytes a line: offset, hexadecimal, characters. */
 function dump(bytes) {
   const lines = [];
   for (let start = 0; start < bytes.length; start += 16) {
     const row = bytes.slice(start, start + 16);
     const digits = row.map((byte) => byte.toString(16).padStart(2, "0")).join(" ").padEnd(47);
-    const letters = row.map((byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "·")).join("");
-    lines.push(`${start.toString(16).padStart(4, "0")}  ${digits}  ${letters}`);
+    lines.push(`${start.toString(16).padStart(4, "0")}  ${digits}  ${letters(row)}`);
   }
   return lines.join("\n");
 }

@@ -19,7 +19,7 @@ export async function load(get, params, signal) {
     const frame = await get("/console/api/rejected", signal);
     return { frame, story, missing: story === null };
   }
-  const query = new URLSearchParams({ limit: "100" });
+  const query = new URLSearchParams({ limit: "50" });
   for (const name of FIELDS) if (params.get(name)) query.set(name, params.get(name));
   const asked = ASKED[params.get("outcome")];
   const [frame, answer] = await Promise.all([
@@ -57,9 +57,9 @@ function filters(view) {
 /** Requests, one a row; used by other pages too. */
 export function requestsTable(rows, caption, { empty } = {}) {
   return table(caption, [
-    { name: "Time", cell: (row) => h("a", { href: `#/requests?id=${encodeURIComponent(row.id)}`, title: when(row.at), "aria-label": `Request at ${clock(row.at)}: ${row.method} ${row.path}, ${row.status || "no answer"}` }, clock(row.at)) },
+    { name: "Time", className: "half", cell: (row) => h("a", { href: `#/requests?id=${encodeURIComponent(row.id)}`, title: when(row.at), "aria-label": `Request at ${clock(row.at)}: ${row.method} ${row.path}, ${row.status || "no answer"}` }, clock(row.at)) },
     { name: "Request", head: true, className: "grow", cell: (row) => [h("span", { class: "method" }, row.method), " ", h("span", { class: "path" }, row.path), h("span", { class: "sub" }, row.authority)] },
-    { name: "Status", cell: (row) => [status(row.status), row.flags.map((flag) => [" ", badge(flag, "warn")])] },
+    { name: "Status", className: "half", cell: (row) => [status(row.status), row.flags.map((flag) => [" ", badge(flag, "warn")])] },
     { name: "Route", cell: (row) => row.route || h("span", { class: "muted" }, "none") },
     { name: "Endpoint", cell: (row) => (row.endpoint ? [label(row.cluster), h("span", { class: "sub" }, h("code", null, row.endpoint))] : h("span", { class: "muted" }, "none")) },
     { name: "Tries", num: true, cell: (row) => row.tries },
@@ -76,8 +76,8 @@ function one(data, view) {
     back,
     h("p", { class: "ask" }, h("span", { class: "method" }, story.method), " ", h("span", { class: "path" }, story.authority, story.path), " ", status(story.status), story.flags.map((flag) => [" ", badge(flag, "warn")])),
     h("div", { class: `card why ${story.status >= 500 || !story.status ? "bad" : story.status >= 400 ? "warn" : "good"}` },
-      h("p", { class: "cause" }, story.cause),
-      story.remedy ? h("p", null, story.remedy) : null,
+      h("p", { class: "cause" }, sentence(story.cause)),
+      story.remedy ? h("p", null, sentence(story.remedy)) : null,
       (story.notes ?? []).map((note) => h("p", { class: "sub" }, note)),
       story.changed ? h("p", { class: "sub" }, story.changed) : null),
     section("Where the time went", null, waterfall(story, Math.max(view.width - 34, 240))),
@@ -109,10 +109,15 @@ function decision(choice) {
   if (!choice) return h("p", { class: "empty" }, "It was refused before a route was looked for.");
   const tried = choice.tried ?? [];
   return [
-    h("p", null, choice.virtual_host?.because ?? ""),
+    h("p", null, choice.virtual_host ? `Host ${choice.virtual_host.host}: ${choice.virtual_host.because}.` : ""),
     h("ol", { class: "tried" }, tried.map((item) =>
       h("li", { value: item.number }, badge(item.outcome, item.outcome === "taken" ? "good" : "idle"), " ", h("strong", null, item.name || item.source), h("span", { class: "sub" }, item.because)))),
   ];
+}
+
+function sentence(text) {
+  const whole = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
 
 function headers(list) {

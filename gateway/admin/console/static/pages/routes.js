@@ -67,7 +67,7 @@ function demands(route) {
 function leads(route) {
   const extras = [
     route.timeout && `timeout ${number(route.timeout)} s`,
-    route.retries && `${count(route.retries.attempts ?? 0, "retry", "retries")}`,
+    route.retries?.named && `${count(route.retries.retries, "retry", "retries")} on ${route.retries.retry_on.join(", ")}`,
     route.fault && "fault injection",
     route.rewrites_path && "rewrites the path",
     route.cors && "CORS",

@@ -1,0 +1,220 @@
+"""Every page in a real Chromium: it shows what happens, complains of nothing, and can be used by everybody."""
+
+from __future__ import annotations
+
+import pytest
+from console.chromium import Tab
+from console.live import EVIL, SECRET, Live
+from console.pages import CONTRAST, WELL_MADE, show
+
+PAGES = {
+    "overview": "Busiest routes",
+    "graph": "reviews v1",
+    "routes": "split",
+    "clusters": "Endpoint",
+    "requests": "/ok/",
+    "traces": "sampled",
+    "rejected": "bad_host",
+    "identities": "Certificates",
+    "configuration": "generation 1",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_live_data_without_a_complaint(wide: Tab, live: Live, page: str) -> None:
+    """No error, no warning, nothing that the policy of the page refused."""
+    show(wide, live, page)
+
+    wide.wait(f"document.querySelector('main').innerText.includes({PAGES[page]!r})")
+    assert wide.run(WELL_MADE) == []
+    assert wide.run("document.title").endswith("- asgi-gateway")
+    assert wide.complaints == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, "requests?id="])
+def test_a_telephone_need_not_scroll_sideways(narrow: Tab, live: Live, page: str) -> None:
+    """390 pixels hold every page, a request in full as well."""
+    if page.endswith("id="):
+        page += live.stage.app.recorder.failed[0][0].request_id
+    show(narrow, live, page)
+
+    assert narrow.run("document.documentElement.scrollWidth <= innerWidth")
+    assert narrow.run(WELL_MADE) == []
+    assert narrow.complaints == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_text_stands_out_from_its_ground(wide: Tab, live: Live, dark: bool) -> None:
+    """4.5 to 1 (WCAG 2.2 AA) in both themes, and the system chooses the theme."""
+    wide.theme(dark=dark)
+    for page in ("overview", "graph", "clusters", "requests", "rejected", "configuration"):
+        show(wide, live, page)
+        assert (page, wide.run(CONTRAST)) == (page, [])
+    ground = wide.run("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(14, 19, 26)" if dark else "rgb(244, 246, 249)")
+
+
+def test_the_chosen_theme_is_remembered(wide: Tab, live: Live) -> None:
+    """Against the system's, and before the first paint of the next visit."""
+    show(wide, live, "overview")
+    wide.run("document.getElementById('theme').click()")
+    assert wide.run("document.documentElement.dataset.theme") == "dark"
+
+    wide.send("Page.reload")
+    wide.wait("document.documentElement.dataset.theme === 'dark' && document.querySelector('.page')")
+    assert wide.run("getComputedStyle(document.body).backgroundColor") == "rgb(14, 19, 26)"
+
+
+def test_every_page_is_reached_with_the_keyboard(wide: Tab, live: Live) -> None:
+    """The skip link is first, links follow in order, and the focus goes to the heading of the new page."""
+    show(wide, live, "overview")
+    wide.press("Tab")
+    assert wide.run("document.activeElement.id") == "skip"
+    assert wide.run("document.activeElement.getBoundingClientRect().top >= 0")
+    wide.press("Enter")
+    assert wide.run("document.activeElement.id") == "main"
+
+    wide.run("document.querySelector('#links a').focus()")
+    wide.press("Tab")
+    assert wide.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    wide.press("Enter")
+    wide.wait("document.querySelector('.page[data-key=graph]:not([aria-busy])')")
+    assert wide.run("document.activeElement.id") == "title"
+    assert wide.run("document.querySelector('#links a[aria-current]').textContent") == "Graph"
+    for _ in range(3):
+        wide.press("Tab")
+    assert wide.run("document.activeElement.classList.contains('node')")
+
+
+def test_the_menu_of_a_telephone_opens_and_closes(narrow: Tab, live: Live) -> None:
+    """A button that says whether it is open; choosing a page closes it."""
+    show(narrow, live, "overview")
+    assert not narrow.run("document.getElementById('nav').checkVisibility()")
+    narrow.run("document.getElementById('menu').focus()")
+    narrow.press("Enter")
+    assert narrow.run("document.getElementById('nav').checkVisibility()")
+    assert narrow.run("document.getElementById('menu').ariaExpanded") == "true"
+    narrow.press("Tab")
+    narrow.press("Tab")
+    narrow.press("Tab")
+    narrow.press("Enter")
+    assert narrow.run("document.getElementById('menu').ariaExpanded") == "false"
+
+
+def test_planted_markup_stays_text(wide: Tab, live: Live) -> None:
+    """A path, a header, a route's name, a file's name and rejected bytes that would run if they were HTML."""
+    request_id = next(
+        exchange.request_id
+        for exchange, _ in live.stage.app.recorder.recent
+        if b"x-evil" in exchange.request.header_map
+    )
+    seen = ""
+    for page in (*PAGES, f"requests?id={request_id}"):
+        show(wide, live, page)
+        seen += wide.run("document.querySelector('main').innerText")
+        planted = "document.querySelectorAll('main script, main img, main iframe, main [onerror]').length"
+        assert (page, wide.run(planted)) == (page, 0)
+    assert wide.run("typeof boom") == "undefined"
+    assert wide.complaints == []
+    assert EVIL in seen
+    assert "<script>boom()</script>" in seen
+    assert SECRET not in seen
+
+
+def test_inline_script_would_not_run(wide: Tab, live: Live) -> None:
+    """Should markup ever get in, the policy still refuses to run it."""
+    show(wide, live, "overview")
+    wide.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran = 1\">')")
+    wide.wait("true")
+    wide.run(
+        "new Promise((done) => { const image = new Image(); image.onerror = done; image.src = '/nothing'; })"
+    )
+    assert wide.run("window.ran === undefined")
+
+
+def test_a_request_tells_why_it_failed(wide: Tab, live: Live) -> None:
+    """From the filter to the one request: cause, attempts over time, the route and what it lost on."""
+    show(wide, live, "requests")
+    wide.run("document.querySelector('[name=outcome]').value = 'failed'")
+    wide.run("document.querySelector('[name=outcome]').dispatchEvent(new Event('change', { bubbles: true }))")
+    wide.wait("[...document.querySelectorAll('tbody .code')].every((code) => code.textContent === '503')")
+    assert wide.run("location.hash") == "#/requests?outcome=failed"
+
+    wide.run("document.querySelector('tbody a').click()")
+    wide.wait("document.querySelector('.why .cause')")
+    text = wide.run("document.querySelector('main').innerText")
+    assert "answered 503 itself" in text
+    assert wide.run("document.querySelectorAll('.waterfall .wait').length") == 1 + 1  # the key, and the bar
+    assert "split" in text
+
+
+def test_an_unknown_request_is_said_to_be_unknown(wide: Tab, live: Live) -> None:
+    """It may have been too long ago."""
+    show(wide, live, "requests?id=nobody")
+
+    assert "No request with this id" in wide.run("document.querySelector('main').innerText")
+
+
+def test_what_is_typed_survives_fresh_data(wide: Tab, live: Live) -> None:
+    """The field keeps focus, text and cursor while the page is drawn anew."""
+    show(wide, live, "routes")
+    wide.run("document.querySelector('[name=q]').focus()")
+    wide.type("spl")
+    wide.wait("document.querySelectorAll('tbody tr').length === 1")
+    asked = wide.run("performance.getEntriesByType('resource').length")
+    wide.wait(f"performance.getEntriesByType('resource').length > {asked}")
+
+    assert wide.run("[document.activeElement.name, document.activeElement.value]") == ["q", "spl"]
+    assert wide.run("document.activeElement.selectionStart") == 3
+
+
+COUNT_TIMERS = """
+    window.timers = new Set();
+    const set = window.setTimeout, clear = window.clearTimeout;
+    window.setTimeout = (work, delay, ...rest) => {
+        const timer = set(() => { window.timers.delete(timer); work(); }, delay, ...rest);
+        if (delay >= 1000) window.timers.add(timer);
+        return timer;
+    };
+    window.clearTimeout = (timer) => { window.timers.delete(timer); clear(timer); };
+"""
+
+
+CHANGED = "document.dispatchEvent(new Event('visibilitychange'))"
+
+
+@pytest.mark.parametrize(
+    ("stop", "again"),
+    [
+        ("document.getElementById('pause').click()", "document.getElementById('pause').click()"),
+        (
+            f"Object.defineProperty(document, 'hidden', {{ value: true, configurable: true }}), {CHANGED}",
+            f"delete document.hidden, {CHANGED}",
+        ),
+    ],
+    ids=["paused", "hidden"],
+)
+def test_nobody_looks_nobody_asks(wide: Tab, live: Live, stop: str, again: str) -> None:
+    """A paused or hidden console costs the gateway nothing; it asks at once when somebody looks again."""
+    wide.send("Page.addScriptToEvaluateOnNewDocument", source=COUNT_TIMERS)
+    show(wide, live, "overview")
+    wide.wait("timers.size === 1")
+
+    wide.run(stop)
+    assert wide.run("timers.size") == 0
+    wide.run(again)
+    wide.wait("timers.size === 1")
+
+
+def test_a_gateway_that_ended_is_noticed(browser, tmp_path) -> None:
+    """The page says so, and goes on asking."""
+    live = Live(tmp_path)
+    try:
+        with browser.tab(1280, 860) as tab:
+            show(tab, live, "overview")
+            live.stop()
+            tab.wait("document.querySelector('[role=alert]')")
+            assert "does not answer" in tab.run("document.getElementById('announcer').textContent")
+            assert tab.run("document.querySelector('.page') !== null")
+    finally:
+        live.stop()
