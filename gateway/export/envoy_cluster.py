@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from gateway.config.fields import format_duration
 from gateway.export.envoy_policies import typed
 from gateway.upstream.cluster_config import UNLIMITED, Policy, Resolution
+from gateway.upstream.health import USER_AGENT
+from gateway.upstream.outlier import Thresholds
 
 if TYPE_CHECKING:
     from gateway.config.connection_pool import RetryBudget
-    from gateway.config.load_balancer import LoadBalancerSettings
+    from gateway.config.health_checks import HealthCheck
     from gateway.config.outlier import OutlierDetection
     from gateway.config.settings import GatewaySettingsSpec
-    from gateway.upstream.cluster_config import ClusterConfig, EndpointConfig, Keepalive
+    from gateway.upstream.cluster_config import ClusterConfig, EndpointConfig, Keepalive, Warmup
     from gateway.upstream.rules import Blocks
 
 _TYPES = {
@@ -40,42 +42,69 @@ def envoy_cluster(
         "load_assignment": _assignment(cluster),
         "circuit_breakers": {"thresholds": [_thresholds(cluster, policy, budget)]},
         "typed_extension_protocol_options": {_HTTP: _http_options(cluster)},
-        **_balancer(cluster, policy.load_balancer),
+        **_balancer(cluster),
     }
     if cluster.resolution in {Resolution.DNS, Resolution.DNS_ROUND_ROBIN}:
         fields.update(_dns(settings))
     if cluster.keepalive is not None:
         fields["upstream_connection_options"] = {"tcp_keepalive": _keepalive(cluster.keepalive)}
+    balancing: dict[str, Any] = {}
     if cluster.outlier is not None:
         fields["outlier_detection"] = outlier_detection(cluster.outlier)
-        health = cluster.outlier.min_health_percent or 0
-        fields["common_lb_config"] = {"healthy_panic_threshold": {"value": health}}
+        balancing["healthy_panic_threshold"] = {"value": cluster.panic_percent}
+    if cluster.locality_weights:
+        balancing["locality_weighted_lb_config"] = {}
+    if balancing:
+        fields["common_lb_config"] = balancing
+    if cluster.health_check is not None:
+        fields["health_checks"] = [_health_check(cluster.host, cluster.health_check)]
     return fields
 
 
-def _balancer(cluster: ClusterConfig, written: LoadBalancerSettings | None) -> dict[str, Any]:
+def _balancer(cluster: ClusterConfig) -> dict[str, Any]:
     fields: dict[str, Any] = {"lb_policy": cluster.policy.value}
     if cluster.policy is Policy.RING_HASH and cluster.table_size:
         fields["ring_hash_lb_config"] = {"minimum_ring_size": cluster.table_size}
     elif cluster.policy is Policy.MAGLEV and cluster.table_size:
         fields["maglev_lb_config"] = {"table_size": cluster.table_size}
-    elif cluster.policy in {Policy.LEAST_REQUEST, Policy.ROUND_ROBIN} and written is not None:
-        slowly = _slow_start(written)
-        if slowly:
-            fields[f"{cluster.policy.value.lower()}_lb_config"] = {"slow_start_config": slowly}
+    elif cluster.warmup is not None:
+        config = {"slow_start_config": _slow_start(cluster.warmup)}
+        fields[f"{cluster.policy.value.lower()}_lb_config"] = config
     return fields
 
 
-def _slow_start(written: LoadBalancerSettings) -> dict[str, Any]:
-    warmup = written.warmup
-    window = written.warmup_duration_secs if warmup is None else warmup.duration
-    if window is None:
-        return {}
-    fields: dict[str, Any] = {"slow_start_window": format_duration(window)}
-    if warmup is not None and warmup.minimum_percent is not None:
-        fields["min_weight_percent"] = {"value": warmup.minimum_percent}
-    if warmup is not None and warmup.aggression is not None:
-        fields["aggression"] = {"default_value": warmup.aggression, "runtime_key": "slow_start.aggression"}
+def _slow_start(warmup: Warmup) -> dict[str, Any]:
+    return {
+        "slow_start_window": format_duration(warmup.duration),
+        "min_weight_percent": {"value": warmup.minimum * 100},
+        "aggression": {"default_value": warmup.aggression, "runtime_key": "slow_start.aggression"},
+    }
+
+
+def _health_check(host: str, check: HealthCheck) -> dict[str, Any]:
+    """Each failure counts towards the threshold here; Envoy by itself would take a wrong status at once."""
+    fields: dict[str, Any] = {
+        "timeout": format_duration(check.timeout),
+        "interval": format_duration(check.interval),
+        "initial_jitter": "1s",
+        "unhealthy_threshold": check.unhealthy_threshold,
+        "healthy_threshold": check.healthy_threshold,
+        "reuse_connection": False,
+        "http_health_check": {
+            "host": host,
+            "path": check.path,
+            "expected_statuses": [
+                {"start": status, "end": status + 1} for status in sorted(set(check.expected_statuses))
+            ],
+            "retriable_statuses": [{"start": 100, "end": 600}],
+            "request_headers_to_add": [
+                {
+                    "header": {"key": "user-agent", "value": USER_AGENT},
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }
+            ],
+        },
+    }
     return fields
 
 
@@ -123,11 +152,17 @@ def _http_options(cluster: ClusterConfig) -> dict[str, Any]:
     if cluster.max_connection_duration is not None:
         common["max_connection_duration"] = format_duration(cluster.max_connection_duration)
     common["max_response_headers_kb"] = min(8192, math.ceil(cluster.response_head_bytes / 1024))
-    return {
+    fields = {
         "@type": f"type.googleapis.com/{_HTTP}",
         "common_http_protocol_options": common,
         "explicit_http_config": {"http_protocol_options": {}},
     }
+    codes = cluster.outlier.outlier_detection_http_error_codes if cluster.outlier is not None else ()
+    if codes:
+        listed = "|".join(str(code) for code in sorted(set(codes)))
+        match = {"name": ":status", "string_match": {"safe_regex": {"regex": listed}}}
+        fields["outlier_detection"] = {"error_matcher": {"http_response_headers_match": {"headers": [match]}}}
+    return fields
 
 
 def _keepalive(probes: Keepalive) -> dict[str, Any]:
@@ -140,57 +175,65 @@ def _keepalive(probes: Keepalive) -> dict[str, Any]:
 
 
 def _assignment(cluster: ClusterConfig) -> dict[str, Any]:
-    places: dict[str, list[EndpointConfig]] = {}
+    places: dict[tuple[int, str], list[EndpointConfig]] = {}
     for endpoint in cluster.endpoints:
-        places.setdefault(endpoint.locality, []).append(endpoint)
+        places.setdefault((endpoint.priority, endpoint.locality), []).append(endpoint)
+    port = cluster.health_check.port if cluster.health_check is not None else None
     return {
         "cluster_name": cluster.name,
         "endpoints": [
             {
-                **_locality(place),
-                "lb_endpoints": [_endpoint(endpoint) for endpoint in endpoints],
+                **_locality(cluster, *place),
+                "lb_endpoints": [_endpoint(endpoint, port) for endpoint in endpoints],
             }
             for place, endpoints in places.items()
         ],
     }
 
 
-def _locality(place: str) -> dict[str, Any]:
+def _locality(cluster: ClusterConfig, priority: int, place: str) -> dict[str, Any]:
     names = ("region", "zone", "sub_zone")
-    parts = dict(zip(names, place.split("/"), strict=False))
-    return {"locality": parts} if place else {}
+    fields: dict[str, Any] = {}
+    if place:
+        fields["locality"] = dict(zip(names, place.split("/"), strict=False))
+    if priority:
+        fields["priority"] = priority
+    if place in cluster.locality_weights:
+        fields["load_balancing_weight"] = cluster.locality_weights[place]
+    return fields
 
 
-def _endpoint(endpoint: EndpointConfig) -> dict[str, Any]:
+def _endpoint(endpoint: EndpointConfig, health_port: int | None) -> dict[str, Any]:
     if endpoint.is_unix:
-        address: dict[str, Any] = {"pipe": {"path": endpoint.address}}
+        fields: dict[str, Any] = {"address": {"pipe": {"path": endpoint.address}}}
     else:
-        address = {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}
-    return {"endpoint": {"address": address}, "load_balancing_weight": endpoint.weight}
+        fields = {"address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}}
+        if health_port is not None:
+            fields["health_check_config"] = {"port_value": health_port}
+    return {"endpoint": fields, "load_balancing_weight": endpoint.weight}
 
 
 def outlier_detection(outlier: OutlierDetection) -> dict[str, Any]:
     """When an endpoint is ejected. The statistical detectors are off, as in Istio."""
-    fives, gateways = outlier.consecutive_5xx_errors, outlier.consecutive_gateway_errors
-    if outlier.consecutive_errors is not None and fives is None and gateways is None:
-        fives, gateways = 0, outlier.consecutive_errors  # what Istio 1.7 made of consecutiveErrors
-    split = bool(outlier.split_external_local_origin_errors)
+    found = Thresholds.of(outlier)
     fields: dict[str, Any] = {
-        "interval": format_duration(outlier.interval or 10),
-        "base_ejection_time": format_duration(outlier.base_ejection_time or 30),
-        "max_ejection_percent": outlier.max_ejection_percent or 10,
+        "interval": format_duration(found.interval),
+        "base_ejection_time": format_duration(found.base),
+        "max_ejection_percent": found.most,
         "always_eject_one_host": True,
+        # Who answers its checks and fails its requests is just who is to be ejected.
+        "successful_active_health_check_uneject_host": False,
         "enforcing_success_rate": 0,
-        "enforcing_consecutive_gateway_failure": 100 if gateways else 0,
-        "enforcing_consecutive_5xx": 0 if fives == 0 else 100,
-        "split_external_local_origin_errors": split,
+        "enforcing_consecutive_gateway_failure": 100 if found.gateways else 0,
+        "enforcing_consecutive_5xx": 100 if found.fives else 0,
+        "split_external_local_origin_errors": bool(found.locals),
     }
-    if gateways:
-        fields["consecutive_gateway_failure"] = gateways
-    if fives:
-        fields["consecutive_5xx"] = fives
-    if split:
-        fields["consecutive_local_origin_failure"] = outlier.consecutive_local_origin_failures or 5
+    if found.gateways:
+        fields["consecutive_gateway_failure"] = found.gateways
+    if found.fives:
+        fields["consecutive_5xx"] = found.fives
+    if found.locals:
+        fields["consecutive_local_origin_failure"] = found.locals
         fields["enforcing_consecutive_local_origin_failure"] = 100
         fields["enforcing_local_origin_success_rate"] = 0
     return fields

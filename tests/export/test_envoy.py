@@ -228,6 +228,52 @@ def test_consecutive_errors_mean_what_they_meant_in_istio_1_7() -> None:
     assert detection["always_eject_one_host"] is True
 
 
+def test_what_the_statistical_detectors_find_is_not_enforced() -> None:
+    """As in Istio; and a health check does not bring back who is ejected."""
+    detection = cluster(everything(), "outbound|9080|v2|")["outlier_detection"]
+
+    assert detection["enforcing_success_rate"] == detection["enforcing_local_origin_success_rate"] == 0
+    assert (detection["consecutive_5xx"], detection["consecutive_gateway_failure"]) == (7, 2)
+    assert detection["consecutive_local_origin_failure"] == 3
+    assert detection["successful_active_health_check_uneject_host"] is False
+
+
+def test_near_endpoints_are_of_higher_priority() -> None:
+    """Same zone, same region, the region that takes over: 0, 1, 2."""
+    made = cluster(everything(), "outbound|80||near.example.com")
+    places = [
+        (item["locality"]["region"], item.get("priority", 0)) for item in made["load_assignment"]["endpoints"]
+    ]
+
+    assert places == [("us", 2), ("eu", 0), ("eu", 1)]
+    assert made["round_robin_lb_config"]["slow_start_config"]["slow_start_window"] == "10s"
+    assert "locality_weighted_lb_config" not in made["common_lb_config"]
+
+
+def test_a_distribution_is_weights_of_localities() -> None:
+    """The wildcard's 80 by the endpoints of each: one in eu/a, two in eu/b."""
+    made = cluster(everything(), "outbound|80||shared.example.com")
+    weights = [item["load_balancing_weight"] for item in made["load_assignment"]["endpoints"]]
+
+    assert weights == [20, 27, 54]
+    assert made["common_lb_config"] == {"locality_weighted_lb_config": {}}
+
+
+def test_a_health_check_asks_as_the_gateway_does() -> None:
+    """Also at another port; and any failure counts towards the threshold."""
+    made = cluster(everything(), "outbound|80||near.example.com")
+    (check,) = made["health_checks"]
+
+    assert (check["interval"], check["timeout"]) == ("5s", "1s")
+    assert (check["unhealthy_threshold"], check["healthy_threshold"]) == (2, 1)
+    assert check["http_health_check"]["expected_statuses"] == [
+        {"start": 200, "end": 201},
+        {"start": 204, "end": 205},
+    ]
+    (endpoint, *_) = made["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["endpoint"]["health_check_config"] == {"port_value": 9999}
+
+
 def test_limits_of_the_cluster_are_its_thresholds() -> None:
     """Each number of `connectionPool` and `retryBudget`; what is unset is Istio's 2^32-1."""
     (limits,) = cluster(everything(), "outbound|9080|v1|")["circuit_breakers"]["thresholds"]
