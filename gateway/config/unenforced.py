@@ -47,6 +47,12 @@ def _records(policy: Any) -> object:
     return policy.spec.action == "AUDIT" or policy.dry_run
 
 
+def _passes_through(server: Any) -> object:
+    """Whether TLS of a server is not terminated here: unset reads as PASSTHROUGH, Istio's zero value."""
+    mode = server.tls.mode if server.tls is not None else None
+    return server.port.protocol == "HTTPS" and mode in {None, "PASSTHROUGH", "AUTO_PASSTHROUGH"}
+
+
 VS, DR, PA = "VirtualService", "DestinationRule", "PeerAuthentication"
 AP, RA = "AuthorizationPolicy", "RequestAuthentication"
 POLICY = "POLICY."
@@ -75,10 +81,7 @@ TABLE: tuple[Row, ...] = (
     Row("GW318", "proxyProtocol", DR, POLICY + "proxy_protocol"),
     Row("GW319", "the tunnel", DR, POLICY + "tunnel"),
     Row("GW320", "resolution DYNAMIC_DNS", "ServiceEntry", "spec.resolution", _is("DYNAMIC_DNS")),
-    Row(
-        "GW330", "TLS to the upstream", DR, POLICY + "tls.mode", lambda mode: mode != "DISABLE", protects=True
-    ),
-    Row("GW331", "TLS of a server", "Gateway", "spec.servers[].port.protocol", _is("HTTPS"), protects=True),
+    Row("GW331", "PASSTHROUGH", "Gateway", "spec.servers[]", _passes_through, protects=True),
     Row("GW332", "mode STRICT", PA, "spec.mtls.mode", _is("STRICT"), protects=True),
     Row("GW332", "mode STRICT", PA, "spec.port_level_mtls{}.mode", _is("STRICT"), protects=True),
     Row("GW333", "the policy", AP, "", _decides, protects=True),
@@ -179,8 +182,10 @@ _TITLES = {
     "GW318": ("PROXY protocol is not spoken yet", "No PROXY header is sent to the backend."),
     "GW319": ("tunnels are not made yet", "Connections go to the endpoints themselves."),
     "GW320": ("names are not resolved per request yet", "Requests to such a service are answered with 503."),
-    "GW330": ("TLS to upstreams is not spoken yet", "Requests would be sent in plain text."),
-    "GW331": ("TLS is not terminated yet", "The listener would speak plain text where clients expect TLS."),
+    "GW331": (
+        "PASSTHROUGH",
+        "The gateway sees requests only where it terminates TLS. A server without `mode` is PASSTHROUGH.",
+    ),
     "GW332": ("STRICT is not enforced yet", "Requests without a client certificate would be let through."),
     "GW333": ("policies are not enforced yet", "Requests that the policy forbids would be let through."),
     "GW334": ("tokens are not verified yet", "Requests with a forged token would be let through."),

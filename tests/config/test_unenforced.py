@@ -53,11 +53,9 @@ USES = {
     "resolution DYNAMIC_DNS": document(
         "ServiceEntry", "{hosts: ['*.a'], resolution: DYNAMIC_DNS, ports: []}"
     ),
-    "TLS to the upstream": policy("tls: {mode: SIMPLE}"),
-    "TLS of a server": document(
+    "PASSTHROUGH": document(
         "Gateway",
-        "{servers: [{port: {number: 1, name: a, protocol: https}, hosts: ['*'],"
-        " tls: {mode: SIMPLE, credentialName: a}}]}",
+        "{servers: [{port: {number: 1, name: a, protocol: https}, hosts: ['*'], tls: {mode: PASSTHROUGH}}]}",
     ),
     "mode STRICT": document("PeerAuthentication", "{mtls: {mode: STRICT}}", group=SECURITY),
     "the policy": document("AuthorizationPolicy", "{}", group=SECURITY),
@@ -77,6 +75,12 @@ ENFORCED = (
     policy("connectionPool: {tcp: {maxConnections: 1, connectTimeout: 1s, idleTimeout: 1s}}"),
     pool("maxRequestsPerConnection: 1, idleTimeout: 1s, http2MaxRequests: 0, h2UpgradePolicy: DEFAULT"),
     policy("tls: {mode: DISABLE}"),
+    policy("tls: {mode: SIMPLE}"),
+    document(
+        "Gateway",
+        "{servers: [{port: {number: 1, name: a, protocol: https}, hosts: ['*'],"
+        " tls: {mode: SIMPLE, credentialName: a}}]}",
+    ),
     policy("loadBalancer: {simple: RANDOM, localityLbSetting: {enabled: false}}"),
     document("ServiceEntry", "{hosts: [a], resolution: DNS, ports: []}"),
     document(
