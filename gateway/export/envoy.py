@@ -15,6 +15,7 @@ from gateway.export.envoy_hosts import Entry, HostList, host_lists
 from gateway.export.envoy_listener import envoy_listener
 from gateway.export.envoy_match import reads_claims
 from gateway.export.envoy_route import LAST_STATUS, envoy_route
+from gateway.export.envoy_security import envoy_security
 from gateway.upstream.names import fqdn
 from gateway.upstream.plan import plan as plan_clusters
 from gateway.upstream.rules import Rules, blocks
@@ -51,10 +52,10 @@ def export_envoy(config: Config) -> Export:
     settings, notes = config.settings.spec, list[str]()
     plan = plan_clusters(config)
     listeners = []
+    security = envoy_security(config, notes)
     for hosts in host_lists(config, notes):
         virtual_hosts = _virtual_hosts(hosts, plan, settings, notes)
-        listeners.append(envoy_listener(hosts.name, hosts.address, virtual_hosts, settings))
-    _note_security(config, notes)
+        listeners.append(envoy_listener(hosts.name, hosts.address, virtual_hosts, settings, security))
     bootstrap: dict[str, Any] = {
         "node": {"id": "gateway", "cluster": "gateway"},
         "static_resources": {
@@ -168,13 +169,3 @@ def _clusters(config: Config, plan: Plan, notes: list[str]) -> Iterable[dict[str
         if balancer is not None and (balancer.locality_lb_setting or balancer.zone_aware_lb_setting):
             notes.append(f"{cluster.host}: preference for near endpoints is not exported")
         yield envoy_cluster(cluster, policy, budget, config.settings.spec)
-
-
-def _note_security(config: Config, notes: list[str]) -> None:
-    left_out = (
-        *config.authorization_policies,
-        *config.peer_authentications,
-        *config.request_authentications,
-        *config.telemetries,
-    )
-    notes.extend(f"{resource.title}: not exported" for resource in left_out)

@@ -70,6 +70,7 @@ def envoy_listener(
     address: tuple[str, int],
     virtual_hosts: Sequence[Mapping[str, Any]],
     settings: GatewaySettingsSpec,
+    security: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """One address with its virtual hosts. Believes forwarded headers of the trusted peers only."""
     routes = {
@@ -81,12 +82,12 @@ def envoy_listener(
         "max_direct_response_body_size_bytes": MOST_BODY,
     }
     host, port = address
-    chains = [{"filters": [_manager(name, routes, settings, {"use_remote_address": True})]}]
+    chains = [{"filters": [_manager(name, routes, settings, {"use_remote_address": True}, security)]}]
     if settings.num_trusted_proxies:
         hops = {"use_remote_address": True, "xff_num_trusted_hops": settings.num_trusted_proxies}
-        chains = [{"filters": [_manager(name, routes, settings, hops)]}]
+        chains = [{"filters": [_manager(name, routes, settings, hops, security)]}]
     elif settings.trusted_proxies:
-        chains.insert(0, _trusted_chain(name, routes, settings))
+        chains.insert(0, _trusted_chain(name, routes, settings, security))
     if settings.limits.connections is not None:
         for chain in chains:
             chain["filters"].insert(0, _connection_limit(settings.limits.connections))
@@ -97,7 +98,12 @@ def envoy_listener(
     }
 
 
-def _trusted_chain(name: str, routes: Mapping[str, Any], settings: GatewaySettingsSpec) -> dict[str, Any]:
+def _trusted_chain(
+    name: str,
+    routes: Mapping[str, Any],
+    settings: GatewaySettingsSpec,
+    security: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     networks = [_network(text) for text in settings.trusted_proxies]
     detection = typed("http.original_ip_detection.xff.v3.XffConfig", xff_trusted_cidrs={"cidrs": networks})
     detection["skip_xff_append"] = False
@@ -109,7 +115,7 @@ def _trusted_chain(name: str, routes: Mapping[str, Any], settings: GatewaySettin
     }
     return {
         "filter_chain_match": {"direct_source_prefix_ranges": networks},
-        "filters": [_manager(name, routes, settings, trust)],
+        "filters": [_manager(name, routes, settings, trust, security)],
     }
 
 
@@ -128,7 +134,11 @@ def _connection_limit(most: int) -> dict[str, Any]:
 
 
 def _manager(
-    name: str, routes: Mapping[str, Any], settings: GatewaySettingsSpec, trust: Mapping[str, Any]
+    name: str,
+    routes: Mapping[str, Any],
+    settings: GatewaySettingsSpec,
+    trust: Mapping[str, Any],
+    security: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     limits, timeouts = settings.limits, settings.timeouts
     manager = typed(
@@ -136,7 +146,7 @@ def _manager(
         stat_prefix=name,
         codec_type="HTTP1",
         route_config=routes,
-        http_filters=_filters(routes),
+        http_filters=[*security, *_filters(routes)],
         server_name=settings.server_name,
         server_header_transformation="OVERWRITE",
         generate_request_id=True,
