@@ -171,7 +171,7 @@ class DefaultRetryBudget(Model):
     """Retries always allowed."""
     burst: Uint32 = 25
     """Retries beyond the share that requests without any save up at most, so that an endpoint that dies
-    under many requests at once costs none of them an error; 0: none."""
+    under many requests at once costs none of them an error. 0: none, and failed connects count (Envoy)."""
 
 
 class GatewaySettingsSpec(Checked):

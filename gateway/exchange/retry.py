@@ -203,16 +203,21 @@ class Retries:
             untouched=untouched,
             stale_before=self._stale,
         )
+        error = outcome.error
+        unconnected = error is not None and error.flag is Flag.UPSTREAM_CONNECT_FAILURE
         if found.again and not found.at_once:
-            if not pool.try_retry():
+            if unconnected and pool.forgives():
+                pool.retries.forgiven()
+            elif pool.try_retry():
+                self._held = True
+            else:
                 return found._replace(again=False, denied="budget", flag=Flag.UPSTREAM_OVERFLOW)
-            self._held = True
             self.made += 1
             return found
         self._stale = self._stale or found.at_once
         if found.flag is not None:
             pool.retries.exhausted += 1
-        if outcome.error is not None or found.event:
+        if error is not None or found.event:
             pool.retries.failed()
         return found
 

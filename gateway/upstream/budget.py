@@ -23,7 +23,8 @@ class RetryBudget:
 
     The default budget also saves: every request that needed no retry earns its percentage of one, up to
     `burst`. Savings pay for retries beyond the share, so that an endpoint that dies under many requests at
-    once costs no client an error, and over time retries still are no more than the share.
+    once costs no client an error, and over time retries still are no more than the share. A failed connect
+    takes no place at all while other endpoints accept connections (`Pool.forgives`).
     """
 
     __slots__ = (
@@ -96,6 +97,11 @@ class RetryBudget:
     def give_back(self) -> None:
         """The retry is over: it was answered, or it failed, or nobody waits for it any more."""
         self.in_flight -= 1
+
+    def forgiven(self) -> None:
+        """A retry is made that needs no place."""
+        self.made += 1
+        self._owed += 1
 
     def failed(self) -> None:
         """An attempt failed that no retry follows: it earns nothing."""

@@ -147,6 +147,14 @@ class Pool:
         attempts = sum(endpoint.requests for endpoint in self.endpoints.values())
         return self.retries.take(self.active(), attempts)
 
+    def forgives(self) -> bool:
+        """Whether a retry after a failed connect needs no place: no backend has seen the request, and some
+        endpoint does accept connections. Only with the default budget; Envoy counts every retry.
+        """
+        share = self.retries.share
+        opening = self.pending - self._waiting
+        return share is not None and share.burst > 0.0 and self.connections > opening
+
     def breakers(self) -> Iterator[Breaker]:
         """Each limit, whether it is open, and what remains."""
         active, retries = self.active(), self.retries

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.upstreams import cluster_of
+from support.backend import RecordingBackend, SilentPort, dead_port
+from support.upstreams import cluster_of, settled
 
 from gateway.config.http_policies import RETRY_TOKENS, HTTPRetry
 from gateway.exchange.exchange import TimedOut
@@ -381,6 +383,61 @@ def test_a_stale_connection_costs_no_place_and_no_attempt() -> None:
     assert retries.judge(failed(CUT, reused=True)) == STALE
     assert (retries.made, pool.retries.in_flight) == (0, 0)
     assert retries.judge(failed(CUT, reused=True)) == FINAL
+
+
+def test_a_failed_connect_takes_no_place_while_other_endpoints_accept_connections() -> None:
+    """A dead endpoint out of two: all requests it was picked for are repeated, far beyond the share."""
+
+    async def main() -> None:
+        async with RecordingBackend() as alive:
+            cluster = cluster_of(alive.port, dead_port(), retry_budget=RetryShare(20.0, 1, 1.0))
+            pool = cluster.pool
+            many = [Retries(RetryPolicy(), pool, "POST") for _ in range(100)]
+            refused = [one.judge(failed(NOT_CONNECTED)) for one in many[:3]]
+            assert [found.denied for found in refused] == ["", "budget", "budget"]
+            connection = await cluster.connect(cluster.endpoints[0])
+            assert all(one.judge(failed(NOT_CONNECTED)).again for one in many[3:])
+            assert (pool.retries.in_flight, pool.retries.made) == (1, 98)
+            assert many[4].judge(answered(200, grpc_status="14")).denied == "method"
+            connection.abort()
+            for one in many:
+                one.close()
+            assert pool.retries.in_flight == 0
+
+    asyncio.run(main())
+
+
+def test_a_connect_that_is_tried_elsewhere_is_no_accepted_connection() -> None:
+    """Every endpoint is silent: that many are being opened forgives nothing."""
+
+    async def main() -> None:
+        with SilentPort() as silent:
+            cluster = cluster_of(silent, retry_budget=RetryShare(20.0, 0, 1.0))
+            opening = asyncio.ensure_future(cluster.connect(cluster.endpoints[0]))
+            await settled(lambda: cluster.pool.connections == 1)
+            assert not cluster.pool.forgives()
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("limits", "granted"),
+    [({"retry_budget": RetryShare(20.0, 1)}, 1), ({"max_retries": 2}, 2)],
+)
+def test_a_rule_of_ones_own_counts_failed_connects_as_envoy_does(
+    limits: dict[str, Any], granted: int
+) -> None:
+    async def main() -> None:
+        async with RecordingBackend() as alive:
+            cluster = cluster_of(alive.port, **limits)
+            connection = await cluster.connect(cluster.endpoints[0])
+            many = [Retries(RetryPolicy(), cluster.pool, "GET") for _ in range(5)]
+            assert sum(one.judge(failed(NOT_CONNECTED)).again for one in many) == granted
+            connection.abort()
+
+    asyncio.run(main())
 
 
 def test_while_everything_fails_retries_stay_within_their_share() -> None:
