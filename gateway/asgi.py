@@ -61,7 +61,7 @@ class Gateway:
         self._control = self._given = control
         self._adopt = adopt
         self.telemetry = Telemetry()
-        self._spine: Spine | None = None
+        self._serve: Callable[[Downstream], Coroutine[Any, Any, None]] | None = None
         self._admin: AdminListener | None = None
         self._generation = 0
 
@@ -82,7 +82,7 @@ class Gateway:
         """The ASGI interface."""
         kind = scope["type"]
         if kind == "http":
-            if self._spine is None:
+            if self._serve is None:
                 await self.start()  # A server without lifespan: the first request starts us.
             downstream = AsgiDownstream(scope, receive, send)
             try:
@@ -97,8 +97,8 @@ class Gateway:
 
     def direct(self, downstream: Downstream) -> Coroutine[Any, Any, None]:
         """Serves one request of a started gateway: what our own server calls, without ASGI between us."""
-        assert self._spine is not None
-        return self._spine.serve(downstream)
+        assert self._serve is not None
+        return self._serve(downstream)
 
     async def start(self) -> None:
         """Loads the configuration unless that has been done, and begins to serve it; ConfigError."""
@@ -108,7 +108,8 @@ class Gateway:
         await control.start()
         self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation
-        self._spine = Spine(self._snapshot, self.telemetry.record)
+        spine = Spine(self._snapshot, self.telemetry.record)
+        self._serve = self.telemetry.around(spine.serve, control.snapshot.config.settings.spec)
         await self._start_admin()
 
     async def stop(self) -> None:
@@ -119,7 +120,7 @@ class Gateway:
         await self.control.stop()
         self._control = self._given  # a stopped one cannot start again
         self.telemetry.close()
-        self._spine = None
+        self._serve = None
 
     def _snapshot(self) -> Any:
         snapshot = self._control.snapshot  # type: ignore[union-attr] # start() made it

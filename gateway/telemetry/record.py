@@ -15,15 +15,19 @@ from gateway.telemetry.families import Family, exposition
 from gateway.telemetry.gauges import certificate_families, cluster_families, edge_families
 from gateway.telemetry.overrides import compile_overrides
 from gateway.telemetry.runtime import Runtime
-from gateway.telemetry.scope import applicable, log_choice
+from gateway.telemetry.scope import TraceChoice, applicable, log_choice, trace_choice
 from gateway.telemetry.shared import Shared
+from gateway.telemetry.tracing.export import Export
+from gateway.telemetry.tracing.tracing import Tracing
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from gateway.config.settings import GatewaySettingsSpec
     from gateway.exchange.exchange import Exchange
     from gateway.routing.snapshot import Snapshot
+    from gateway.telemetry.tracing.tracing import Serve
     from gateway.upstream import Cluster
 
 
@@ -40,6 +44,8 @@ class Telemetry:
         """Gives name and end (seconds since the epoch) of each certificate in use."""
         self._observers: tuple[Callable[[Exchange, float], None], ...] = ()
         self._shared: Shared | None = None
+        self._tracing: Tracing | None = None
+        self._traces = TraceChoice()
         self._clusters: Mapping[str, Cluster] = {}
         self._wall_clock = wall_clock
         self._later: Callable[..., asyncio.TimerHandle] | None = None
@@ -58,6 +64,15 @@ class Telemetry:
             shared.start(self._own)
             self._shared = shared
 
+    def around(self, serve: Serve, settings: GatewaySettingsSpec) -> Serve:
+        """`serve`, with traces of sampled requests when the `OTEL_*` environment names an exporter."""
+        export = Export.from_environment(settings.server_name or "asgi-gateway")
+        if export is None:
+            return serve
+        self._tracing = Tracing(export, serve)
+        self._tracing.follow(self._traces, settings)
+        return self._tracing.serve
+
     def follow(self, snapshot: Snapshot) -> None:
         """Follows a generation: labels, overrides, access log, sampling."""
         self._clusters = snapshot.clusters
@@ -65,11 +80,16 @@ class Telemetry:
         settings = snapshot.config.settings.spec
         self.counters.follow(settings, compile_overrides(documents))
         self._logs = self.log.follow(settings.access_log, log_choice(documents))
+        self._traces = trace_choice(documents)
+        if self._tracing is not None:
+            self._tracing.follow(self._traces, settings)
 
     def record(self, exchange: Exchange) -> None:
-        """Counts and logs `exchange`."""
+        """Counts, traces and logs `exchange`."""
         ended_at = exchange.ended_at
         self.counters.record(exchange, ended_at)
+        if self._tracing is not None and (trace_id := self._tracing.record(exchange)):
+            self.counters.exemplify(exchange, ended_at, trace_id)
         if self._logs and self._later is not None:
             self.log.record(exchange, ended_at, self._wall_clock(), self._later)
         for observer in self._observers:
@@ -91,6 +111,8 @@ class Telemetry:
         yield from certificate_families(self.certificates)
         yield Family(catalog.LOG_LINES, {(): self.log.written})
         yield Family(catalog.LOG_DROPPED, {(): self.log.dropped})
+        if self._tracing is not None:
+            yield self._tracing.decisions.read()
         yield from self.runtime.read()
 
     def close(self) -> None:
@@ -101,3 +123,6 @@ class Telemetry:
         if self._shared is not None:
             self._shared.stop()
             self._shared = None
+        if self._tracing is not None:
+            self._tracing.close()
+            self._tracing = None

@@ -1,0 +1,1 @@
+"""Traces: which requests are sampled, what their spans say, how context goes on to upstreams."""
