@@ -88,7 +88,8 @@ def _principals(config: Config) -> set[str]:
         for policy in config.authorization_policies
         for rule in policy.spec.rules
         for part in rule.from_
-        for name in _plain((part.source.principals or ()) if part.source is not None else ())
+        if part.source is not None
+        for name in _plain((*part.source.principals, *part.source.not_principals))
     }
 
 
@@ -100,7 +101,7 @@ def _paths(config: Config) -> set[str]:
         for rule in policy.spec.rules
         for part in rule.to
         if part.operation is not None
-        for written in (*(part.operation.paths or ()), *(part.operation.not_paths or ()))
+        for written in (*part.operation.paths, *part.operation.not_paths)
         if (path := written.replace("{**}", "x").replace("{*}", "x").replace("*", "")) != ""
     }
 

@@ -18,6 +18,7 @@ from gateway.explain.outcome import moved, outcome, settings_of
 from gateway.explain.places import cluster_changes, setting_changes
 from gateway.explain.probes import probe, sample_host, told
 from gateway.http.secrets import clean
+from gateway.routing.explain import demand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -132,7 +133,8 @@ def _by_demands(old: VirtualHost, new: VirtualHost, unasked: Iterable[Route]) ->
     after = {_demands(route): route for route in new.routes}
     for key in dict.fromkeys(_demands(route) for route in unasked):
         was, now = before.get(key), after.get(key)
-        label = clean(f"{new.name} with {key}")
+        conditions = (now or was or old.routes[0]).conditions
+        label = f"{new.name} with {', '.join(map(demand, conditions)) or 'any request'}"
         if was is None or now is None:
             gone = now is None
             yield Change("route", label, "is gone" if gone else "is new", opens=not gone)

@@ -6,7 +6,7 @@ Lifetime: config; plain functions.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.explain.forwarding import plan_of
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.http.request import Request
-    from gateway.routing import Route
+    from gateway.routing import Destination, Route
 
 TINY = 1e-9
 """Shares below this are rounding."""
@@ -87,31 +87,36 @@ def settings_of(before: Route, after: Route, request: Request | None) -> Iterato
     if before.answer is not None or after.answer is not None:
         return
     if request is not None:
-        was, now = asdict(plan_of(before, request)), asdict(plan_of(after, request))
-        for field, name in _NAMES.items():
-            one, two = was[field], now[field]
-            if isinstance(one, dict) and isinstance(two, dict):
-                changed = [key for key in one if one[key] != two[key]]
-                for key in changed:
-                    yield f"{name}, {key.replace('_', ' ')}: {_said(one[key])} -> {_said(two[key])}"
-            elif one != two:
-                yield f"{name}: {_said(one)} -> {_said(two)}"
+        yield from _plans(asdict(plan_of(before, request)), asdict(plan_of(after, request)))
     elif before.timeout != after.timeout:
         yield f"timeout: {_said(before.timeout)} -> {_said(after.timeout)}"
     old = {item.cluster_name: item for item in before.destinations}
     for item in after.destinations:
-        other = old.get(item.cluster_name)
-        if other is None:
-            continue
-        place = short(item.cluster_name)
-        for what, one, two in (
-            ("request headers", other.request_ops, item.request_ops),
-            ("response headers", other.response_ops, item.response_ops),
-        ):
-            if repr(one) != repr(two):
-                yield f"{what} to {place}: {_said(one and repr(one))} -> {_said(two and repr(two))}"
-        if other.authority != item.authority:
-            yield f"host sent to {place}: {_text(other.authority)} -> {_text(item.authority)}"
+        if item.cluster_name in old:
+            yield from _destination(old[item.cluster_name], item)
+
+
+def _plans(was: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    for field, name in _NAMES.items():
+        one, two = was[field], now[field]
+        if isinstance(one, dict) and isinstance(two, dict):
+            for key in one:
+                if one[key] != two[key]:
+                    yield f"{name}, {key.replace('_', ' ')}: {_said(one[key])} -> {_said(two[key])}"
+        elif one != two:
+            yield f"{name}: {_said(one)} -> {_said(two)}"
+
+
+def _destination(before: Destination, after: Destination) -> Iterator[str]:
+    place = short(after.cluster_name)
+    for what, one, two in (
+        ("request headers", before.request_ops, after.request_ops),
+        ("response headers", before.response_ops, after.response_ops),
+    ):
+        if repr(one) != repr(two):
+            yield f"{what} to {place}: {_said(one and repr(one))} -> {_said(two and repr(two))}"
+    if before.authority != after.authority:
+        yield f"host sent to {place}: {_text(before.authority)} -> {_text(after.authority)}"
 
 
 def _text(value: bytes | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.http.request import Request
+from gateway.http.secrets import clean_headers, clean_query
 from gateway.routing.strings import Form, literal_prefix
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def _text(pattern: Pattern) -> str:
 
 def told(request: Request) -> str:
     """A request in a line: `GET reviews/beta (end-user: jason)`."""
-    query = f"?{request.query.decode()}" if request.query else ""
-    more = [f"{name.decode()}: {value.decode()}" for name, value in request.headers]
+    query = f"?{clean_query(request.query.decode())}" if request.query else ""
+    more = [": ".join(pair) for pair in clean_headers(request.headers)]
     if request.scheme == "https":
         more.insert(0, "https")
     text = f"{request.method} {request.authority.decode()}{request.path.decode()}{query}"

@@ -136,18 +136,30 @@ def _tried(routes: Sequence[Route], chosen: Route | None, request: Request) -> I
 
 def tested(condition: Condition, request: Request) -> Tested:
     """What a condition finds in a request. Values that are credentials are not told, wanted or found."""
-    subject, name = condition.subject, condition.name.decode(errors="replace")
-    if subject == "pseudo":
-        subject = _PSEUDO.get(name, f"header {name}")
-    elif name:
-        subject = f"{subject} {name}"
-    found, wanted = _value(condition, request, name), _wanted(condition)
-    if _hidden(condition, name):
-        found = None if found is None else HIDDEN
-        wanted = f"{'not ' if condition.inverted else ''}{HIDDEN}" if _compares(condition) else wanted
-    elif found is not None:
-        found = _short(clean(found))
+    name = condition.name.decode(errors="replace")
+    subject, wanted = _subject(condition, name), _shown(condition, name)
+    found = _value(condition, request, name)
+    if found is not None:
+        found = HIDDEN if _hidden(condition, name) else _short(clean(found))
     return Tested(subject, found, wanted, bool(condition.check(request)))
+
+
+def demand(condition: Condition) -> str:
+    """What a condition wants, as it may be shown: `header end-user exact 'jason'`."""
+    name = condition.name.decode(errors="replace")
+    return f"{_subject(condition, name)} {_shown(condition, name)}"
+
+
+def _subject(condition: Condition, name: str) -> str:
+    if condition.subject == "pseudo":
+        return _PSEUDO.get(name, f"header {name}")
+    return f"{condition.subject} {name}" if name else condition.subject
+
+
+def _shown(condition: Condition, name: str) -> str:
+    if _hidden(condition, name) and _compares(condition):
+        return f"{'not ' if condition.inverted else ''}{HIDDEN}"
+    return _wanted(condition)
 
 
 _PSEUDO = {
