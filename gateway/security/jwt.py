@@ -156,6 +156,7 @@ def identify(request: Request, whom: Verified) -> None:
     if whom.headers:
         request.headers.extend(whom.headers)
         request.header_map.update(whom.headers)
+        request.repeated = len(request.header_map) != len(request.headers)
 
 
 def is_preflight(request: Request) -> bool:

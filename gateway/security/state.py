@@ -6,6 +6,7 @@ Lifetime: process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FETCH_TIMEOUT = 5.0
 """Seconds to fetch keys when a rule does not say, as in Istio."""
+PATIENCE = 5.0
+"""Longest that a start, a reload or a request waits for keys, in seconds, whatever rules say."""
 
 
 class SecurityState:
@@ -40,9 +43,11 @@ class SecurityState:
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         fetcher: Fetcher | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self._clock, self._wall, self._sleep = clock, wall, sleep
         self._fetcher = fetcher or Fetcher()
+        self._patience = patience
         self._lock = threading.Lock()
         self._providers: dict[JWTRule, Provider] = {}
         self._keys: dict[tuple[str, str, float], Keys] = {}
@@ -54,7 +59,7 @@ class SecurityState:
     # -- life ----------------------------------------------------------------------------------
 
     async def start(self, config: Config) -> None:
-        """Fetches the keys that `config` names, and waits for them as long as its rules say."""
+        """Fetches the keys that `config` names, and waits for them a few seconds at most."""
         await self.follow(config)
 
     async def follow(self, config: Config) -> None:
@@ -76,10 +81,10 @@ class SecurityState:
         new = [keys for keys in used if isinstance(keys, FetchedKeys) and keys.fetches == 0]
         for keys in new:
             keys.start()
-        await asyncio.gather(
-            *(keys.refresh() for keys in new),
-            *(keys.stop() for keys in gone if isinstance(keys, FetchedKeys)),
-        )
+        await asyncio.gather(*(keys.stop() for keys in gone if isinstance(keys, FetchedKeys)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await asyncio.gather(*(keys.refresh() for keys in new))
 
     async def stop(self) -> None:
         """Ends fetching; what is known stays readable."""
@@ -147,7 +152,7 @@ class SecurityState:
         return FetchedKeys(
             text,
             lambda: fetch(text, timeout),
-            patience=timeout,
+            patience=min(timeout, self._patience),
             clock=self._clock,
             wall=self._wall,
             sleep=self._sleep,

@@ -374,6 +374,28 @@ def test_a_reload_keeps_keys_and_lets_go_of_those_it_does_not_name() -> None:
     run(main)
 
 
+def test_a_start_does_not_wait_for_ever() -> None:
+    """An issuer that does not answer holds nobody up; its keys come when they come."""
+    answered = asyncio.Event()
+
+    async def main() -> None:
+        async def late() -> bytes:
+            await answered.wait()
+            return page(KEYS)
+
+        async with (
+            IssuerServer({"/keys": late}) as server,
+            Running(config(on(server, timeout="60s")), patience=0.05) as running,
+        ):
+            assert running.says(token()) == "Jwks remote fetch is failed"
+            answered.set()
+            await running.sleep.asleep()
+            assert running.says(token()) == "in"
+            assert server.asked == ["/keys"]
+
+    run(main)
+
+
 def test_following_is_undisturbed_by_what_no_loop_runs() -> None:
     """A decision that is only explained, without a running gateway, starts nothing."""
     running = Running(config({"issuer": "https://a", "jwksUri": "https://127.0.0.1:1/k"}))

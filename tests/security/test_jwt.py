@@ -159,6 +159,15 @@ def test_claims_become_headers() -> None:
     assert asked.header_map == dict(asked.headers)
 
 
+def test_two_outputs_may_share_a_header() -> None:
+    """Then it has two lines, and the request says so."""
+    shared = {"outputPayloadToHeader": "x-a", "outputClaimToHeaders": [{"header": "X-A", "claim": "sub"}]}
+    asked = bearer(GOOD)
+
+    assert Door(rule(**shared)).ask(asked) is None
+    assert asked.header_values(b"x-a") == [GOOD.split(".")[1].encode(), b"alice"]
+
+
 @pytest.mark.parametrize("value", ["a\r\nx-admin: 1", "a\nb", "\x7f", "", " admin", "admin ", None, [], {}])
 def test_claims_that_are_no_header_value_are_left_out(value: Any) -> None:
     """A claim never becomes a second header, nor one that is read as something else (J18)."""
