@@ -91,7 +91,9 @@ class Console:
             return lambda: {**frame, **make()}
 
         async def give(_request: Request) -> Response:
-            return _json(await self._answers.give(name, prepare))
+            # A change is seen at once, however fresh the last answer is.
+            control = self._sources.control
+            return _json(await self._answers.give(f"{name} {control.state} {control.last.at}", prepare))
 
         return give
 

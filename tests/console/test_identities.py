@@ -1,0 +1,119 @@
+"""Certificates and callers: read from files and the last requests, never a key."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.admin.console import Sources
+from gateway.admin.console.identities import callers, identities
+from gateway.control import Control
+from gateway.http.peer import Peer
+
+
+def certificate(folder: Path, name: str, days: int) -> Path:
+    """A certificate and its key in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    names = [
+        x509.DNSName(name),
+        x509.UniformResourceIdentifier("spiffe://cluster.local/ns/default/sa/gateway"),
+    ]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=30))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / f"{name}.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture
+def told(tmp_path: Path):
+    later, sooner = certificate(tmp_path, "later.example", 90), certificate(tmp_path, "sooner.example", 2)
+    path = tmp_path / "routes.yaml"
+    path.write_text(f"""\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: a}}
+spec:
+  host: a.example
+  trafficPolicy:
+    tls: {{mode: MUTUAL, clientCertificate: {later}, privateKey: {later}, caCertificates: {sooner}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: b}}
+spec:
+  host: b.example
+  trafficPolicy: {{tls: {{mode: SIMPLE, caCertificates: {tmp_path}/missing.pem}}}}
+""")
+    control = Control(path, watch=False)
+
+    async def main():
+        control.load_first()
+        return identities(Sources(control))
+
+    return asyncio.run(main())
+
+
+def test_certificates_are_told_with_the_one_that_ends_first(told) -> None:
+    """A file that cannot be read comes before all others."""
+    unread, sooner, later = told["certificates"]
+
+    assert unread["error"] == "No such file or directory"
+    assert (sooner["subject"], later["subject"]) == ("CN=sooner.example", "CN=later.example")
+    assert sooner["used"] == ["authority for servers of calls to a.example"]
+    assert later["used"] == ["client certificate of calls to a.example"]
+    assert later["names"] == ["DNS later.example", "URI spiffe://cluster.local/ns/default/sa/gateway"]
+    assert 89 * 86400 < later["not_after"] - told["now"] < 91 * 86400
+    assert "PRIVATE" not in str(told)
+
+
+def test_callers_are_who_was_verified() -> None:
+    """By certificate or token; who was turned away is counted, who only claims is not."""
+
+    def exchange(status: int, peer: Peer | None = None, principal: str = ""):
+        return SimpleNamespace(
+            status=status, request=SimpleNamespace(peer=peer, request_principal=principal)
+        ), 0.0
+
+    sleep = Peer(principal="cluster.local/ns/default/sa/sleep", verified=True)
+    recorder = SimpleNamespace(
+        recent=[
+            exchange(200, sleep),
+            exchange(403, sleep, "issuer/bob"),
+            exchange(200, Peer(principal="cluster.local/ns/default/sa/liar", verified=False)),
+            exchange(200),
+        ]
+    )
+
+    assert callers(recorder) == [
+        {
+            "kind": "certificate",
+            "principal": "cluster.local/ns/default/sa/sleep",
+            "requests": 2,
+            "refused": 1,
+        },
+        {"kind": "token", "principal": "issuer/bob", "requests": 1, "refused": 1},
+    ]
+    assert callers(None) == []
