@@ -153,6 +153,23 @@ def test_where_keys_may_come_from(uri: str, came_from: str, allowed: bool) -> No
         assert allowed
 
 
+def test_a_server_that_does_not_answer_is_given_up() -> None:
+    """After the rule's timeout, whatever it was that took so long."""
+
+    async def main() -> None:
+        async def never() -> bytes:
+            await asyncio.Event().wait()
+            return b""
+
+        async with IssuerServer({"/keys": never}) as server:
+            fetcher = Fetcher()
+            with pytest.raises(FetchError, match=r"no answer within 0\.05 s"):
+                await fetcher.keys(f"{server.url}/keys", 0.05)
+            await fetcher.close()
+
+    run(main)
+
+
 def test_plain_http_may_be_allowed() -> None:
     """A setting for networks that are trusted; it follows reloads."""
 
