@@ -48,6 +48,11 @@ class Queue:
         """Whether the time of `timed` is neither over nor ended."""
         return timed in self._ends
 
+    def left(self, timed: Timed) -> float:
+        """Seconds until the time of `timed` is over; 0 when it is not running."""
+        end = self._ends.get(timed)
+        return 0.0 if end is None else end - self._clock()
+
     def end(self, timed: Timed) -> None:
         """It is not, after all."""
         self._ends.pop(timed, None)

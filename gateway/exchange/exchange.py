@@ -13,13 +13,20 @@ from gateway.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from gateway.exchange.deadlines import Queue
+    from gateway.exchange.retry import Retries
+    from gateway.exchange.trial import Trial
+    from gateway.exchange.upload import Upload
     from gateway.http.headers import Headers
     from gateway.http.request import Request
     from gateway.routing.route import Destination, Route
     from gateway.routing.snapshot import Snapshot
     from gateway.upstream import Connection, Endpoint
+
+    Parts = tuple[bytes, bytes, Headers]
+    """Target, authority and headers of a request head."""
 
 ClientGone = ClientLeft
 """The client left before its response was complete; nobody upstream is to blame."""
@@ -30,6 +37,13 @@ class TimedOut(UpstreamError):  # noqa: N818 - an event, not an error
 
     def __init__(self) -> None:
         super().__init__(Flag.UPSTREAM_TIMEOUT, "response timeout", sent=True)
+
+
+class UploadStuck(UpstreamError):  # noqa: N818 - an event, not an error
+    """The request body outgrew its buffer while there was no connection that could take it."""
+
+    def __init__(self) -> None:
+        super().__init__(Flag.LOCAL_RESET, "request buffer full", sent=True)
 
 
 class Attempt(NamedTuple):
@@ -70,6 +84,14 @@ class Exchange:
     """Of the last attempt."""
     connection: Connection | None = None
     """Of the last attempt."""
+    parts: Parts
+    """What is sent upstream, framing apart."""
+    retries: Retries | None = None
+    """Made by the first failure."""
+    tried: tuple[Endpoint, ...] = ()
+    """Endpoints that the next attempt avoids."""
+    complete = False
+    """The whole response has gone downstream."""
     earlier: tuple[Attempt, ...] = ()
     """The attempts before the last one."""
     attempt_at = 0.0
@@ -100,7 +122,18 @@ class Exchange:
     """The client left."""
     upload_done = True
     """The whole request body has been read from the client."""
-    upload_task: asyncio.Task[None] | None = None
+    upload: Upload | None = None
+    """The request body on its way; None without one."""
+    uploaded: Callable[[], None] | None = None
+    """To be called when the whole of it was read from the client."""
+    waits = False
+    """Something has to be waited for before it is decided whether it is forwarded."""
+    watched = False
+    """The client's side calls `client_gone`."""
+    ended: UpstreamError | None = None
+    """What ends the exchange though no upstream has failed: the timeout, a body that became too long."""
+    trial: Trial | None = None
+    """The time limit of the current attempt."""
     task: asyncio.Task[None] | None = None
     """The task to cancel when the client leaves while we wait for a connection; None otherwise."""
     deadline: Queue | None = None
@@ -169,6 +202,10 @@ class Exchange:
             connection.local_address if connection is not None else "",
         )
 
+    def stopped(self) -> Exception | None:
+        """What ends the exchange, whatever its upstream does; None: nothing yet."""
+        return ClientGone() if self.gone else self.ended
+
     def client_gone(self) -> None:
         """The client left: end the upstream side at once (called by the server's side)."""
         if self.gone:
@@ -178,13 +215,24 @@ class Exchange:
 
     def time_out(self) -> None:
         """The route's timeout passed: whoever waits for the upstream is woken with `TimedOut`."""
-        self._end(TimedOut())
+        self.ended = TimedOut()
+        self._end(self.ended)
+
+    def upload_complete(self) -> None:
+        """The whole request body was read from the client."""
+        self.upload_done = True
+        if self.uploaded is not None:
+            self.uploaded()
+
+    def upload_stuck(self) -> None:
+        """The body outgrew its buffer while there was no connection that could take it."""
+        self.ended = UploadStuck()
+        self._end(self.ended)
 
     def _end(self, error: UpstreamError | None) -> None:
-        if self.connection is not None:
-            if self.leased:
-                self.leased = False
-                self.connection.abort(error)
+        if self.leased and self.connection is not None:
+            self.leased = False
+            self.connection.abort(error)
         elif self.task is not None:
             self.task.cancel()
 

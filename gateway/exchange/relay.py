@@ -13,43 +13,25 @@ from typing import TYPE_CHECKING
 from gateway.exchange.downstream import UNKNOWN_LENGTH
 from gateway.exchange.exchange import ClientGone
 from gateway.exchange.facts import ExchangeFacts
-from gateway.upstream.errors import UpstreamError
 from gateway.upstream.response import SIZED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from gateway.exchange.downstream import Downstream
     from gateway.exchange.exchange import Exchange
     from gateway.http.headers import Headers
-    from gateway.upstream import Connection, ResponseHead
-
-
-async def upload(
-    exchange: Exchange, connection: Connection, downstream: Downstream, sent: Callable[[], None]
-) -> None:
-    """Carries the request body; `sent` is called at its end."""
-    try:
-        more = True
-        while more:
-            chunk, more = await downstream.receive()
-            if chunk:
-                exchange.bytes_received += len(chunk)
-                await connection.write(chunk)
-        connection.finish()
-    except ClientGone:
-        exchange.client_gone()
-    except UpstreamError:
-        pass  # Whoever reads the response learns of it as well, and decides.
-    else:
-        exchange.upload_done = True
-        sent()
+    from gateway.upstream import ResponseHead
 
 
 def respond(
-    exchange: Exchange, downstream: Downstream, head: ResponseHead, server: bytes, chunk: bytes, last: bool
+    exchange: Exchange, downstream: Downstream, head: ResponseHead, server: bytes
 ) -> Awaitable[None] | None:
     """Starts the response downstream, with what has come of its body: the point of no return."""
+    connection = exchange.connection
+    assert connection is not None
+    chunk, last = connection.take(), connection.complete
+    exchange.complete = last
     headers = head.headers
     headers.append((b"x-envoy-upstream-service-time", b"%d" % (exchange.service_time * 1000.0)))
     if server:
@@ -85,10 +67,10 @@ def operated(exchange: Exchange, headers: Headers) -> Headers:
     return headers
 
 
-async def rest(
-    exchange: Exchange, downstream: Downstream, connection: Connection, pause: Awaitable[None] | None
-) -> None:
+async def rest(exchange: Exchange, downstream: Downstream, pause: Awaitable[None] | None) -> None:
     """Relays the body behind its first piece; returns when its last byte was handed to the client."""
+    connection = exchange.connection
+    assert connection is not None
     while True:
         if pause is not None:
             await pause
@@ -99,17 +81,31 @@ async def rest(
         exchange.bytes_sent += len(chunk)
         pause = downstream.send_body(chunk, last)
         if last:
+            exchange.complete = True
             if pause is not None:
                 await pause
             return
 
 
 def close(exchange: Exchange) -> None:
-    """Ends the upstream side: a clean connection goes back to its pool, any other is closed."""
+    """Ends the upstream side of an exchange."""
     if exchange.deadline is not None:
         exchange.deadline.end(exchange)
-    if exchange.upload_task is not None:
-        exchange.upload_task.cancel()
-    if exchange.leased and exchange.connection is not None:
+    if exchange.upload is not None:
+        exchange.upload.close()
+        exchange.upload = exchange.uploaded = None
+    if exchange.retries is not None:
+        exchange.retries.close()
+    end_attempt(exchange)
+
+
+def end_attempt(exchange: Exchange) -> None:
+    """Gives the connection back, once: a clean one goes to its pool, any other is closed."""
+    if exchange.trial is not None:
+        exchange.trial.end()
+        exchange.trial = None
+    connection = exchange.connection
+    if exchange.leased and connection is not None:
         exchange.leased = False
-        exchange.connection.release()
+        connection.resume = None  # Nobody is woken who is ending.
+        connection.release()

@@ -10,35 +10,44 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from gateway.exchange import relay
+from gateway.exchange import fault, relay
 from gateway.exchange.deadlines import Deadlines
 from gateway.exchange.downstream import Aborted
-from gateway.exchange.exchange import ClientGone, Exchange, TimedOut
+from gateway.exchange.exchange import ClientGone, Exchange, TimedOut, UploadStuck
 from gateway.exchange.facts import ExchangeFacts
 from gateway.exchange.head import reply_headers, request_head
 from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene, new_request_id
+from gateway.exchange.replay import TOO_LARGE, replay_for
+from gateway.exchange.retry import TRY_TIMED_OUT, Outcome, Retries, TryTimedOut, reset_body
+from gateway.exchange.trial import Trial
+from gateway.exchange.upload import Upload
 from gateway.http.flags import Flag
-from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, NO_ROUTE, UPSTREAM_TIMEOUT, Reply
+from gateway.http.parking import parked
+from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, UPSTREAM_TIMEOUT, Reply
 from gateway.http.request import Request
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
 from gateway.upstream.connection import NO_BODY as NO_UPLOAD
-from gateway.upstream.connection import sized
 from gateway.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.exchange.downstream import Downstream
+    from gateway.routing.listener import Listener
+    from gateway.routing.policies import Fault
     from gateway.routing.route import Destination, Route
     from gateway.routing.snapshot import Snapshot
-    from gateway.upstream import Cluster, Connection, Endpoint
+    from gateway.upstream import Cluster, Connection, Endpoint, ResponseHead
 
+    Check = Callable[[Request, random.Random], Reply | None]
+    from gateway.exchange.exchange import Parts
+
+T = TypeVar("T")
 
 NO_UPLOADS = frozenset({NO_BODY, 0})
-REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""Idempotent methods (RFC 9110 9.2.2): to do it twice is to do it once."""
 
 
 class Policy:
@@ -69,7 +78,8 @@ class Spine:
         self._clock = clock
         self._rng = rng or random.SystemRandom()
         self._policy: Policy | None = None
-        self._draw = random.Random(self._rng.getrandbits(64)).getrandbits  # noqa: S311 - dice, not secrets
+        self._dice = random.Random(self._rng.getrandbits(64))  # noqa: S311 - dice, not secrets
+        self._draw = self._dice.getrandbits
         self._deadlines = Deadlines(clock)
 
     async def serve(self, downstream: Downstream) -> None:
@@ -87,9 +97,17 @@ class Spine:
             if reply is not None:
                 _crude(exchange, downstream)
             else:
-                reply = self._decide(exchange, snapshot)  # 3, 4
+                listener = snapshot.listener(exchange.request.port)
+                if listener.gate is not None:
+                    reply = await self._patient(
+                        exchange, downstream, partial(listener.gate, exchange.request)
+                    )
                 if reply is None:
-                    reply = await self._forward(exchange, policy, downstream)  # 6 to 9
+                    reply = self._decide(exchange, listener)  # 3, 4
+                    if exchange.waits:
+                        reply = await self._decide_later(exchange, downstream)
+                    if reply is None:
+                        reply = await self._forward(exchange, policy, downstream)  # 4 to 9
             if reply is not None:
                 pause = self._reply(exchange, downstream, reply, policy)  # 10
                 if pause is not None:
@@ -103,25 +121,63 @@ class Spine:
             exchange.ended_at = self._clock()
             self._record(exchange)  # 11
 
-    def _decide(self, exchange: Exchange, snapshot: Snapshot) -> Reply | None:
-        """Steps 3 and 4: a reply of our own, or None when the exchange has its route and destination."""
+    def _decide(self, exchange: Exchange, listener: Listener) -> Reply | None:
+        """Steps 3 and 4 for every request: a reply, or None when there is a destination to forward to."""
         request = exchange.request
-        listener = snapshot.listener(request.port)
-        if listener.https_redirect is not None and (redirect := listener.https_redirect(request)) is not None:
-            return redirect
-        route = exchange.route = listener.match(request)  # 3
-        if route is None:
-            return NO_ROUTE
-        for check in route.checks:  # 4
+        for check in listener.checks:
             reply = check(request, self._rng)
             if reply is not None:
                 return reply
+        if listener.https_redirect is not None and (reply := listener.https_redirect(request)) is not None:
+            return reply
+        route = exchange.route = listener.match(request)  # 3
+        if route is None:
+            return listener.unrouted(request)
         if route.answer is not None:
             return route.answer(request)
         destination = exchange.destination = route.choose(self._draw(32))
+        if destination.gate is not None or route.fault is not None:
+            exchange.waits = True
+            return None
+        return self._permit(request, destination.checks) or self._enter(request, route, destination)
+
+    async def _decide_later(self, exchange: Exchange, downstream: Downstream) -> Reply | None:
+        """The rest of step 4 where something has to be waited for: another's verdict, an injected delay."""
+        request, route, destination = exchange.request, exchange.route, exchange.destination
+        assert route is not None
+        assert destination is not None
+        reply = None
+        if destination.gate is not None:
+            reply = await self._patient(exchange, downstream, partial(destination.gate, request))
+        reply = reply or self._permit(request, destination.checks)
+        if reply is None and route.fault is not None:
+            reply = await self._inject(exchange, downstream, route.fault)
+        return reply or self._enter(request, route, destination)
+
+    def _permit(self, request: Request, checks: Sequence[Check]) -> Reply | None:
+        for check in checks:
+            reply = check(request, self._rng)
+            if reply is not None:
+                return reply
+        return None
+
+    def _enter(self, request: Request, route: Route, destination: Destination) -> Reply | None:
+        """The route's own checks, CORS last; then there must be a cluster."""
+        for check in route.checks:
+            reply = check(request, self._rng)
+            if reply is not None:
+                return reply
         return NO_CLUSTER if destination.cluster is None else None
 
-    async def _forward(  # noqa: C901, PLR0915 - the order of steps, in one place
+    async def _inject(self, exchange: Exchange, downstream: Downstream, wanted: Fault) -> Reply | None:
+        seconds = fault.delay(wanted, self._dice)
+        if seconds:
+            exchange.flags = (*exchange.flags, fault.DELAYED)
+            exchange.delayed = seconds
+            await self._patient(exchange, downstream, lambda: asyncio.sleep(seconds))
+        return fault.abort(wanted, exchange.request, self._dice)
+
+    async def _forward(  # noqa: C901, PLR0912 - the order of steps, in one place
         self, exchange: Exchange, policy: Policy, downstream: Downstream
     ) -> Reply | None:
         """Steps 6 to 9: attempts, until one has an answer that is relayed, or the reply when none has."""
@@ -130,123 +186,83 @@ class Spine:
         assert destination is not None
         cluster = destination.cluster
         assert cluster is not None
-        key = None
-        if route.hash_key is not None:
-            key = route.hash_key(exchange.request)
-            if key is None and route.hash_cookie is not None:
-                key, exchange.set_cookie = route.hash_cookie.make(self._rng)
-        endpoint = exchange.endpoint = cluster.pick(key)  # 6
-        if endpoint is None:
-            return NO_HEALTHY_UPSTREAM
-        exchange.upload_done = exchange.body in NO_UPLOADS
-        downstream.on_disconnect(exchange.client_gone)
+        key = self._prepare(exchange, route, destination, downstream)
+        wanted = route.retries
         try:
-            head = self._request_head(exchange, route, destination)
             while True:
+                endpoint = cluster.pick(key, exchange.tried)  # 6
+                if endpoint is None:
+                    return NO_HEALTHY_UPSTREAM
+                exchange.endpoint = endpoint
                 exchange.attempt_at = self._clock()
-                connection = cluster.lease(endpoint)
-                if connection is None:
-                    connection = await self._connect(exchange, route, cluster, endpoint, downstream)  # 7
-                exchange.connection, exchange.leased = connection, True
+                error = response = None
                 try:
-                    self._send(exchange, route, connection, head, downstream)
-                    response = await connection.response(downstream.resume)
+                    connection = cluster.lease(endpoint)  # 7
+                    if connection is None:
+                        connection = await self._connect(exchange, route, downstream, cluster, endpoint)
+                    self._send(exchange, route, connection)
+                    while (response := connection.arrived()) is None:
+                        if (resume := downstream.resume) is None:
+                            await connection.change()
+                        else:
+                            connection.resume = resume
+                            await parked()
+                    exchange.service_time = self._clock() - exchange.waiting_since
+                    exchange.upstream_status = response.status
+                except UpstreamError as caught:
+                    error = caught
+                if cluster.outlier is not None and not exchange.gone:
+                    cluster.outlier.record(endpoint, exchange.upstream_status, error, self._clock())  # 9
+                if response is not None and (
+                    wanted is None or not (response.grpc or response.status in wanted.suspects)
+                ):
                     break
-                except UpstreamError as error:
-                    if not _was_stale(exchange, connection, error):
-                        raise
-                    exchange.failure = error
-                    self._next_attempt(exchange)
-            exchange.service_time = self._clock() - exchange.waiting_since
-            exchange.upstream_status = response.status
-            try:
-                if exchange.gone:
-                    raise ClientGone
-                chunk, last = connection.take(), connection.complete  # 8
-                pause = relay.respond(exchange, downstream, response, policy.server, chunk, last)
-                if not last:
-                    await relay.rest(exchange, downstream, connection, pause)
-                elif pause is not None:
-                    await pause
-            except UpstreamError as error:
-                if exchange.gone:
-                    raise ClientGone from None
-                exchange.failure = error
-                exchange.flags = (*exchange.flags, error.flag)
-                exchange.details = error.details(started=True)
-                raise Aborted from error
-        except UpstreamError as error:
-            exchange.failure = error
-            return self._failed(exchange, error)
+                if not await self._again(exchange, route, cluster, downstream, response, error):
+                    break
+            if exchange.gone:
+                raise ClientGone
+            if response is None:
+                return self._failed(exchange, error)
+            pause = relay.respond(exchange, downstream, response, policy.server)  # 8
+            if not exchange.complete:
+                await self._rest(exchange, downstream, cluster, pause)
+            elif pause is not None:
+                await pause
+        except UpstreamError as ended:  # between two attempts: the timeout, or a body that became too long
+            return self._failed(exchange, ended)
         finally:
-            relay.close(exchange)  # 9
+            relay.close(exchange)
         return None
 
-    def _send(
-        self, exchange: Exchange, route: Route, connection: Connection, head: bytes, downstream: Downstream
-    ) -> None:
-        """Sends the request: its head now, its body, if there is one, beside the response."""
-        if exchange.upload_done:
-            connection.start(head, method=exchange.request.method, body=NO_UPLOAD)
-            self._sent(exchange, route)
-            return
-        framing = CHUNKED_BODY if exchange.body == CHUNKED else sized(exchange.body)
-        connection.start(head, method=exchange.request.method, body=framing)
-        upload = relay.upload(exchange, connection, downstream, lambda: self._sent(exchange, route))
-        exchange.upload_task = asyncio.get_running_loop().create_task(upload)
+    def _prepare(
+        self, exchange: Exchange, route: Route, destination: Destination, downstream: Downstream
+    ) -> bytes | None:
+        """What all attempts have in common; returns the key for consistent hashing."""
+        if not exchange.watched:
+            exchange.watched = True
+            downstream.on_disconnect(exchange.client_gone)
+        exchange.parts = self._compose(exchange, route, destination)
+        if exchange.body not in NO_UPLOADS:
+            length = None if exchange.body == CHUNKED else exchange.body
+            replay = replay_for(route.retries, exchange.request.method, length)
+            exchange.upload = Upload(exchange, downstream.receive, replay)
+            exchange.upload_done = False
+            exchange.uploaded = partial(self._sent, exchange, route)
+        if route.hash_key is None:
+            return None
+        key = route.hash_key(exchange.request)
+        if key is None and route.hash_cookie is not None:
+            key, exchange.set_cookie = route.hash_cookie.make(self._rng)
+        return key
 
-    def _sent(self, exchange: Exchange, route: Route) -> None:
-        """The client's request is complete: the route's timeout starts, if it does not run already."""
-        now = exchange.waiting_since = self._clock()
-        if route.timeout is not None and exchange.deadline is None:
-            exchange.deadline = self._deadlines.queue(route.timeout)
-            exchange.deadline.start(exchange, now)
-
-    async def _connect(
-        self, exchange: Exchange, route: Route, cluster: Cluster, endpoint: Endpoint, downstream: Downstream
-    ) -> Connection:
-        """A connection when none is idle: the one place where only cancelling ends the wait."""
-        if downstream.resume is not None:
-            await asyncio.sleep(0)  # From here on a task runs us, so that it can be cancelled.
-        if exchange.gone:
-            raise ClientGone
-        exchange.connection = None
-        task = exchange.task = asyncio.current_task()
-        if exchange.upload_done:
-            self._sent(exchange, route)
-        try:
-            connection = await cluster.connect(endpoint)
-        except asyncio.CancelledError:
-            timed_out = exchange.deadline is not None and not exchange.deadline.running(exchange)
-            if task is not None and (exchange.gone or timed_out):
-                task.uncancel()
-                if exchange.gone:
-                    raise ClientGone from None
-                raise TimedOut from None
-            raise
-        finally:
-            exchange.task = None
-        exchange.connected_at = self._clock()
-        return connection
-
-    def _next_attempt(self, exchange: Exchange) -> None:
-        """Writes down the attempt that failed, and gives its connection back."""
-        exchange.earlier = (*exchange.earlier, exchange.attempt(self._clock()))
-        exchange.failure = None
-        exchange.connected_at = 0.0
-        connection = exchange.connection
-        if exchange.leased and connection is not None:
-            exchange.leased = False
-            connection.release()
-
-    def _request_head(self, exchange: Exchange, route: Route, destination: Destination) -> bytes:
-        """The head sent upstream: header operations, then host, then path (semantics §3.6.5)."""
+    def _compose(self, exchange: Exchange, route: Route, destination: Destination) -> Parts:
+        """What is sent upstream: header operations, then host, then path (semantics §3.6.5)."""
         request = exchange.request
         headers = request.headers
         headers.append(_FIRST_ATTEMPT)
-        timeout = route.timeout
-        if timeout is not None:
-            headers.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (timeout * 1000.0)))
+        patience = route.patience
+        if patience is not None:
+            headers.append((_EXPECTED, b"%d" % (patience * 1000.0)))
         if destination.request_ops is not None:
             headers = destination.request_ops.apply(headers, ExchangeFacts(exchange))
         path = request.path
@@ -256,18 +272,157 @@ class Spine:
                 original = request.path + b"?" + request.query if request.query else request.path
                 headers.append((b"x-envoy-original-path", original))
         target = path + b"?" + request.query if request.query else path
-        authority = request.authority if destination.authority is None else destination.authority
-        return request_head(request.method, target, authority, headers, exchange.body)
+        return target, request.authority if destination.authority is None else destination.authority, headers
 
-    def _failed(self, exchange: Exchange, error: UpstreamError) -> Reply:
+    def _renumber(self, exchange: Exchange, route: Route, number: int) -> None:
+        """The parts for another attempt: its number, and the time that is left for it."""
+        target, authority, headers = exchange.parts
+        headers = [pair for pair in headers if pair[0] not in _OF_ATTEMPT]
+        headers.append((_ATTEMPT, b"%d" % number))
+        limits = [] if route.retries is None else [route.retries.per_try_timeout]
+        if route.timeout is not None and exchange.deadline is not None:
+            limits.append(max(exchange.deadline.left(exchange), 0.001))
+        left = min((limit for limit in limits if limit is not None), default=None)
+        if left is not None:
+            headers.append((_EXPECTED, b"%d" % (left * 1000.0)))
+        exchange.parts = target, authority, headers
+
+    def _send(self, exchange: Exchange, route: Route, connection: Connection) -> None:
+        """Sends the request: its head now, its body, if there is one, beside the response."""
+        exchange.connection, exchange.leased = connection, True
+        request, body, upload = exchange.request, exchange.body, exchange.upload
+        head = request_head(request.method, *exchange.parts, body)
+        if upload is None:
+            connection.start(head, method=request.method, body=NO_UPLOAD)
+            self._sent(exchange, route)
+            return
+        connection.start(head, method=request.method, body=CHUNKED_BODY if body == CHUNKED else body)
+        if upload.complete:
+            self._sent(exchange, route)
+        upload.attach(connection)
+
+    def _sent(self, exchange: Exchange, route: Route) -> None:
+        """The client's request is complete: the route's timeout starts, if it does not run already."""
+        now = exchange.waiting_since = self._clock()
+        if route.timeout is not None and exchange.deadline is None:
+            exchange.deadline = self._deadlines.queue(route.timeout)
+            exchange.deadline.start(exchange, now)
+        wanted = route.retries
+        if wanted is not None and wanted.per_try_timeout is not None and exchange.leased:
+            exchange.trial = Trial(exchange, self._deadlines.queue(wanted.per_try_timeout), now)
+
+    async def _connect(
+        self, exchange: Exchange, route: Route, downstream: Downstream, cluster: Cluster, endpoint: Endpoint
+    ) -> Connection:
+        """A new connection, when none is idle. The route's timeout covers it."""
+        exchange.connection = None
+        if exchange.upload_done:
+            self._sent(exchange, route)
+        connection = await self._patient(exchange, downstream, lambda: cluster.connect(endpoint))
+        exchange.connected_at = self._clock()
+        return connection
+
+    async def _patient(
+        self, exchange: Exchange, downstream: Downstream, begin: Callable[[], Awaitable[T]]
+    ) -> T:
+        """Waits for what only cancelling ends; the client's leaving does, and the timeout."""
+        if not exchange.watched:
+            exchange.watched = True
+            downstream.on_disconnect(exchange.client_gone)
+        if downstream.resume is not None:
+            await asyncio.sleep(0)  # From here on a task runs us, so that it can be cancelled.
+        if (stop := exchange.stopped()) is not None:
+            raise stop
+        task = exchange.task = asyncio.current_task()
+        try:
+            return await begin()
+        except asyncio.CancelledError:
+            if task is not None and (stop := exchange.stopped()) is not None:
+                task.uncancel()
+                raise stop from None
+            raise
+        finally:
+            exchange.task = None
+
+    async def _again(
+        self,
+        exchange: Exchange,
+        route: Route,
+        cluster: Cluster,
+        downstream: Downstream,
+        response: ResponseHead | None,
+        error: UpstreamError | None,
+    ) -> bool:
+        """After an attempt that failed: whether there is another; then it has waited, and all is ready."""
+        exchange.failure = error
+        if exchange.gone or error is exchange.ended is not None:
+            return False
+        retries, upload = exchange.retries, exchange.upload
+        if retries is None:
+            retries = exchange.retries = Retries(route.retries, cluster.pool, exchange.request.method)
+        connection = exchange.connection
+        reused = exchange.leased and connection is not None and connection.reused
+        verdict = retries.judge(
+            Outcome(error=error, reused=reused)
+            if response is None
+            else Outcome(response.status, response.headers),
+            replayable=upload is None or upload.replayable,
+            untouched=upload is None or upload.untouched,
+        )
+        exchange.retries_denied = verdict.denied
+        if verdict.flag is not None:
+            exchange.flags = (*exchange.flags, verdict.flag)
+        if not verdict.again:
+            return False
+        exchange.earlier = (*exchange.earlier, exchange.attempt(self._clock()))
+        exchange.failure = None
+        exchange.connected_at = 0.0
+        exchange.upstream_status = 0
+        if upload is not None:
+            upload.pause()
+        relay.end_attempt(exchange)
+        if (route.retries is None or route.retries.ignore_previous_hosts) and exchange.endpoint is not None:
+            exchange.tried = (*exchange.tried, exchange.endpoint)
+        if not verdict.at_once:
+            seconds = retries.wait(self._dice)
+            await self._patient(exchange, downstream, lambda: asyncio.sleep(seconds))
+        self._renumber(exchange, route, retries.made + 1)
+        return True
+
+    async def _rest(
+        self, exchange: Exchange, downstream: Downstream, cluster: Cluster, pause: Awaitable[None] | None
+    ) -> None:
+        """The body behind its first piece. What fails now can only be cut off."""
+        if exchange.upload is not None:
+            exchange.upload.forget()
+        try:
+            await relay.rest(exchange, downstream, pause)
+        except UpstreamError as error:
+            if exchange.gone:
+                raise ClientGone from None
+            exchange.failure = error
+            exchange.flags = (*exchange.flags, error.flag)
+            exchange.details = error.details(started=True)
+            if cluster.outlier is not None and exchange.endpoint is not None:
+                cluster.outlier.record(exchange.endpoint, exchange.upstream_status, error, self._clock())
+            raise Aborted from error
+
+    def _failed(self, exchange: Exchange, error: UpstreamError | None) -> Reply:
         """Step 10's table for an exchange that got no answer."""
         if exchange.gone:
             raise ClientGone from None
+        assert error is not None
+        exchange.failure = error
         if isinstance(error, TimedOut):
             return UPSTREAM_TIMEOUT
+        if isinstance(error, TryTimedOut):
+            return TRY_TIMED_OUT
+        if isinstance(error, UploadStuck):
+            return TOO_LARGE
         exchange.transport_failure = error.transport_failure
         headers = ((b"x-envoy-overloaded", b"true"),) if error.flag is Flag.UPSTREAM_OVERFLOW else ()
-        return Reply(error.status, error.body, error.flag, error.details(), headers)
+        body = reset_body(error, retried=exchange.retries is not None and exchange.retries.made > 0)
+        return Reply(error.status, body, error.flag, error.details(), headers)
 
     def _reply(
         self, exchange: Exchange, downstream: Downstream, reply: Reply, policy: Policy
@@ -278,14 +433,16 @@ class Spine:
         headers = relay.operated(exchange, headers)
         exchange.details = reply.details
         if reply.flag is not None and reply.flag not in exchange.flags:
-            exchange.flags = (*exchange.flags, reply.flag)
+            exchange.flags = (reply.flag, *exchange.flags)
         exchange.committed = True
         body = b"" if exchange.request.method == "HEAD" else reply.body
         exchange.bytes_sent = len(body)
         return downstream.respond(reply.status, headers, body, last=True)
 
 
-_FIRST_ATTEMPT = (b"x-envoy-attempt-count", b"1")
+_ATTEMPT, _EXPECTED = b"x-envoy-attempt-count", b"x-envoy-expected-rq-timeout-ms"
+_OF_ATTEMPT = frozenset({_ATTEMPT, _EXPECTED})
+_FIRST_ATTEMPT = (_ATTEMPT, b"1")
 
 
 def _crude(exchange: Exchange, downstream: Downstream) -> None:
@@ -295,17 +452,3 @@ def _crude(exchange: Exchange, downstream: Downstream) -> None:
     exchange.request.client_ip = downstream.client[0] if downstream.client else ""
     exchange.request_id = new_request_id()
     exchange.body = NO_BODY
-
-
-def _was_stale(exchange: Exchange, connection: Connection, error: UpstreamError) -> bool:
-    """Whether the backend closed an idle connection just as we wrote to it: then one fresh try is safe.
-
-    Only without a byte of an answer, for an idempotent method, and without a body that is already spent.
-    """
-    return (
-        connection.reused
-        and error.flag is Flag.UPSTREAM_TERMINATION
-        and exchange.upload_task is None
-        and not exchange.gone
-        and exchange.request.method in REPEATABLE
-    )

@@ -101,6 +101,7 @@ class Route:
         "hash_key",
         "mirrors",
         "name",
+        "patience",
         "response_ops",
         "retries",
         "rewrite",
@@ -135,6 +136,9 @@ class Route:
         """Seconds for the exchange with the upstream, retries included; None: no limit."""
         self.retries = rule.retries
         """None: never repeated."""
+        limits = (rule.timeout, None if rule.retries is None else rule.retries.per_try_timeout)
+        self.patience = min((limit for limit in limits if limit is not None), default=None)
+        """Seconds that an attempt may take, as the upstream is told; None: no limit."""
         self.fault = rule.fault
         self.mirrors = rule.mirrors
         self.rewrite = rewrite

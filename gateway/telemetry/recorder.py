@@ -154,8 +154,6 @@ class Recorder:
         if ended_at >= self._next:
             self._close(ended_at)
         exchange.connection = exchange.response_headers = None
-        if exchange.upload_task is not None:
-            exchange.upload_task = None
         if exchange.failure is not None:
             # A traceback holds the frames it went through, and all they knew.
             exchange.failure = exchange.failure.with_traceback(None)

@@ -59,9 +59,10 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_buffered", "_chunked", "_config", "_error", "_head", "_interim", "_loop", "_partial",
-        "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_resume", "_state", "_to_head",
+        "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_state", "_to_head",
         "_transport", "_unsent", "_writer", "_writes_paused", "counted", "endpoint", "idle_at",
-        "local_address", "opened_at", "request_sent", "response_started", "reused", "socket", "tls",
+        "local_address", "opened_at", "request_sent", "response_started", "resume", "reused", "socket",
+        "tls",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, config: ClusterConfig) -> None:
@@ -88,7 +89,8 @@ class Connection(asyncio.Protocol):
         self._state = _IDLE
         self._error: UpstreamError | None = None
         self._reader: asyncio.Future[None] | None = None
-        self._resume: Callable[[], None] | None = None
+        self.resume: Callable[[], None] | None = None
+        """Called once, instead of waking a task, by what `change` waits for (`gateway.http.parking`)."""
         self._writer: asyncio.Future[None] | None = None
         self._writes_paused = self._paused = False
         self._pieces: list[bytes] = []
@@ -165,25 +167,33 @@ class Connection(asyncio.Protocol):
         """Whether the whole response has arrived: then `read` never waits."""
         return self._state == _DONE or (self._state == _CLOSED and self._error is None)
 
-    async def response(self, resume: Callable[[], None] | None = None) -> ResponseHead:
-        """The final response's head; 1xx are swallowed. UpstreamError when there is none.
+    async def response(self) -> ResponseHead:
+        """The final response's head; 1xx are swallowed. UpstreamError when there is none."""
+        while (head := self.arrived()) is None:
+            await self.change()
+        return head
 
-        `resume`: called instead of waking a task (`gateway.http.parking`); here and in `read`.
-        """
-        while self._head is None:
-            if self._error is not None:
-                raise self._error.with_traceback(None)
-            await self._wait(resume)
+    def arrived(self) -> ResponseHead | None:
+        """`response`, if it is there; None while it is awaited: then `change` or `resume` tells of news."""
+        if self._head is None and self._error is not None:
+            raise self._error.with_traceback(None)
         return self._head
 
     async def read(self, resume: Callable[[], None] | None = None) -> bytes:
-        """The next piece of the body, b"" at its end; UpstreamError when it was cut off."""
+        """The next piece of the body, b"" at its end; UpstreamError when it was cut off.
+
+        `resume`: as the attribute, set whenever there is something to wait for.
+        """
         while not self._pieces:
             if self._error is not None:
                 raise self._error.with_traceback(None)
             if self._state >= _DONE:
                 return b""
-            await self._wait(resume)
+            if resume is None:
+                await self.change()
+            else:
+                self.resume = resume
+                await parked()
         return self.take()
 
     def take(self) -> bytes:
@@ -200,14 +210,8 @@ class Connection(asyncio.Protocol):
         pieces.clear()
         return joined
 
-    async def _wait(self, resume: Callable[[], None] | None) -> None:
-        if resume is not None:
-            self._resume = resume
-            try:
-                await parked()
-            finally:
-                self._resume = None
-            return
+    async def change(self) -> None:
+        """Returns when something has come of the response, or the connection is closed."""
         self._reader = self._loop.create_future()
         try:
             await self._reader
@@ -309,8 +313,8 @@ class Connection(asyncio.Protocol):
         """Lets the reader go on; a parked one does so here and now, so this comes last."""
         if self._writer is not None and self._state == _CLOSED and not self._writer.done():
             self._writer.set_result(None)
-        if self._resume is not None:
-            resume, self._resume = self._resume, None
+        if self.resume is not None:
+            resume, self.resume = self.resume, None
             resume()
         elif self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
@@ -447,7 +451,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def _awaited(self) -> bool:
-        return self._reader is not None or self._resume is not None
+        return self._reader is not None or self.resume is not None
 
     def _keep(self, piece: bytes) -> None:
         """Holds a piece until it is read, and the upstream back when there is enough of them."""

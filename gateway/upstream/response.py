@@ -24,12 +24,13 @@ END_OF_HEAD = b"\r\n\r\n"
 """llhttp demands CRLF, so the first of these ends the head, wherever the bytes were cut."""
 
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
-DROP, DATE, CONNECTION, LENGTH, ENCODING = range(5)
+DROP, DATE, GRPC, CONNECTION, LENGTH, ENCODING = range(6)
 _KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROP),
     # The gateway's own, whatever the upstream says of them.
     **dict.fromkeys((b"server", b"x-envoy-decorator-operation", b"x-envoy-upstream-service-time"), DROP),
     b"date": DATE,
+    b"grpc-status": GRPC,
     b"connection": CONNECTION,
     b"content-length": LENGTH,
     b"transfer-encoding": ENCODING,
@@ -57,7 +58,7 @@ _BODILESS = frozenset({204, 304})
 class ResponseHead:
     """Status line and headers of one response, and how its body is framed."""
 
-    __slots__ = ("dated", "framing", "headers", "keep_alive", "length", "reason", "status")
+    __slots__ = ("dated", "framing", "grpc", "headers", "keep_alive", "length", "reason", "status")
 
     def __init__(self, status: int, reason: bytes) -> None:
         self.status = status
@@ -72,6 +73,8 @@ class ResponseHead:
         """Whether head and framing allow another request on the connection."""
         self.dated = False
         """Whether there is a Date."""
+        self.grpc = False
+        """Whether there is a grpc-status: the call failed before it began."""
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} {self.framing.name} {self.length}>"
@@ -179,6 +182,9 @@ def frame(  # noqa: C901, PLR0912 - one pass, for it runs for every response
             keep(field)
         elif kind == DATE:
             head.dated = True
+            keep(field)
+        elif kind == GRPC:
+            head.grpc = True
             keep(field)
         elif kind == CONNECTION:
             if value == b"keep-alive":

@@ -126,16 +126,6 @@ OPEN: tuple[Difference, ...] = (
             else (ours, theirs)
         ),
     ),
-    Difference(
-        when="a backend that cannot be reached, on a route without `retries`",
-        gateway="is tried once",
-        envoy="is tried as Istio's default policy says",
-        why="retries are not made yet",
-        example=Ask.of(target="/dead"),
-        settle=lambda _, ours, theirs: (
-            (theirs, theirs) if b"retried and the latest" in theirs.body else (ours, theirs)
-        ),
-    ),
 )
 """What is not the same yet, and should be."""
 

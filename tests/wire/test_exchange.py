@@ -99,8 +99,8 @@ def test_an_unreachable_backend_is_503_at_once_with_envoys_words(tmp_path: Path)
         async with stage(tmp_path, reviews(port)) as gateway:
             answer = await gateway.get()
             assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b"upstream connect error or disconnect/reset before headers. reset reason: " in answer
-            assert json.loads(gateway.logged())["response_flags"] == "UF"
+            assert b"disconnect/reset before headers. retried and the latest reset reason: " in answer
+            assert json.loads(gateway.logged())["response_flags"] == "UF,URX"
 
     asyncio.run(main())
 
@@ -310,11 +310,11 @@ def test_a_stock_server_serves_as_well(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("method", "status"), [("GET", b"200"), ("POST", b"503")])
-def test_an_idle_connection_that_closes_under_a_request_costs_an_idempotent_one_nothing(
-    tmp_path: Path, method: str, status: bytes
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_idle_connection_that_closes_under_a_request_costs_it_nothing(
+    tmp_path: Path, method: str
 ) -> None:
-    """The backend reads the second request of its first connection and closes: a GET is repeated once, a POST not."""
+    """The backend closes its connection on the second request, without a byte: it is sent once more."""
 
     async def play(call: Call) -> None:
         await call.head()
@@ -325,8 +325,8 @@ def test_an_idle_connection_that_closes_under_a_request_costs_an_idempotent_one_
         async with Backend(play).running() as backend, stage(tmp_path, reviews(backend.port)) as gateway:
             await gateway.get()
             answer = await gateway.get(method=method)
-            assert answer.startswith(b"HTTP/1.1 " + status)
-            assert len(backend.calls) == (2 if method == "GET" else 1)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert len(backend.calls) == 2
             assert backend.calls[0].seen.count(b" HTTP/1.1\r\n") == 2
 
     asyncio.run(main())
