@@ -5,6 +5,7 @@ Lifetime: config. `RuleCompiler` lives for one compilation.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.settings import host_port
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from gateway.security.guard import Check
     from gateway.security.state import SecurityState
     from gateway.upstream import Cluster, ClusterConfig, Plan
+
+logger = logging.getLogger(__name__)
 
 
 class RuleCompiler:
@@ -117,7 +120,7 @@ class RuleCompiler:
             timeout=timeout,
             retries=compile_retries(http.retries, timeout=timeout, sticky=sticky),
             fault=compile_fault(http.fault),
-            mirrors=tuple(self._mirrors(rule, port)),
+            mirrors=tuple(self._mirrors(rule, port, destinations)),
             hash_key=compile_hash_key(policy) if policy is not None else None,
             hash_cookie=compile_hash_cookie(policy) if policy is not None else None,
             checks=(cors.preflight,) if cors is not None else (),
@@ -188,7 +191,7 @@ class RuleCompiler:
                     return policy
         return None
 
-    def _mirrors(self, rule: Rule, port: int) -> Iterator[Mirror]:
+    def _mirrors(self, rule: Rule, port: int, destinations: tuple[Destination, ...]) -> Iterator[Mirror]:
         http = rule.http
         places = [(policy.destination, policy.percentage) for policy in http.mirrors]
         if http.mirror is not None:
@@ -199,7 +202,20 @@ class RuleCompiler:
                 share = http.mirror_percent * 10_000
             if share:
                 name, cluster = self._cluster(place, rule.owner, port)
+                if cluster is not None and not self._judged_alike(cluster, destinations):
+                    logger.warning("%s: no copies for %s: it has policies of its own", rule.owner.title, name)
+                    cluster = None
                 yield Mirror(cluster, name, share)
+
+    def _judged_alike(self, mirror: Cluster, destinations: tuple[Destination, ...]) -> bool:
+        """Whether what passes the policies of `destinations` may be copied: nobody judges a copy."""
+        if self._guard is None:
+            return True
+        wanted = self._guard.destination(target_of(mirror.config))
+        if not wanted.checks and wanted.gate is None:
+            return True
+        targets = [item.target for item in destinations if item.target is not None]
+        return all(self._guard.destination(target) is wanted for target in targets)
 
 
 def gateway_key(reference: str, namespace: str) -> str:

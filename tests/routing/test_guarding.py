@@ -257,3 +257,32 @@ def test_a_snapshot_explains_its_policies() -> None:
 
     assert decision.reply is not None
     assert decision.reply.details == NONE
+
+
+def test_no_copies_go_where_the_request_itself_might_not() -> None:
+    """Nobody judges a copy, so a mirror with policies of its own gets none; one with the same policies does."""
+    route = """\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: httpbin}
+spec:
+  hosts: [httpbin]
+  http:
+  - route: [{destination: {host: httpbin, subset: v1}}]
+    mirror: {host: httpbin, subset: v2}
+"""
+    parts = (
+        HTTPBIN.partition("---\napiVersion: networking.istio.io/v1\nkind: VirtualService")[0]
+        + "---\n"
+        + route
+    )
+
+    def mirrored(*policies: str) -> bool:
+        found = compiled(parts, *policies).default.match(bin_asked("/"))
+        assert found is not None
+        return found.mirrors[0].cluster is not None
+
+    assert mirrored()
+    assert mirrored(ALLOW_READ, STRICT)
+    assert not mirrored(policy("selector: {matchLabels: {version: v2}}, rules: [{}]"))
+    assert mirrored(policy("selector: {matchLabels: {version: v1}}, rules: [{}]"))
