@@ -167,6 +167,14 @@ class Tab:
             self.complaints.append(f"dialog: {told['message']}")
             self.send("Page.handleJavaScriptDialog", accept=False)
 
+    def forget(self) -> None:
+        """Leaves the page, what it stored, its theme and its complaints behind."""
+        self.run("location.protocol === 'http:' && localStorage.clear()")
+        self.go("about:blank")
+        self.wait("location.protocol === 'about:'")
+        self.theme(dark=False)
+        self.complaints.clear()
+
     def go(self, address: str) -> None:
         """Opens an address."""
         self.send("Page.navigate", url=address)

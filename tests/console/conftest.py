@@ -27,15 +27,29 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def wide(browser: Browser) -> Iterator[Tab]:
-    """A tab of a laptop."""
+@pytest.fixture(scope="module")
+def laptop(browser: Browser) -> Iterator[Tab]:
+    """The tab behind `wide`: to open one takes longer than most tests."""
     with browser.tab(1280, 860) as tab:
         yield tab
 
 
-@pytest.fixture
-def narrow(browser: Browser) -> Iterator[Tab]:
-    """A tab of a telephone."""
+@pytest.fixture(scope="module")
+def telephone(browser: Browser) -> Iterator[Tab]:
+    """The tab behind `narrow`."""
     with browser.tab(390, 844) as tab:
         yield tab
+
+
+@pytest.fixture
+def wide(laptop: Tab) -> Tab:
+    """A tab of a laptop, as new."""
+    laptop.forget()
+    return laptop
+
+
+@pytest.fixture
+def narrow(telephone: Tab) -> Tab:
+    """A tab of a telephone, as new."""
+    telephone.forget()
+    return telephone

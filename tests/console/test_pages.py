@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from console.chromium import Tab
+from console.chromium import Browser, Tab
 from console.live import EVIL, SECRET, Live
 from console.pages import CONTRAST, WELL_MADE, show
 
@@ -194,16 +194,17 @@ CHANGED = "document.dispatchEvent(new Event('visibilitychange'))"
     ],
     ids=["paused", "hidden"],
 )
-def test_nobody_looks_nobody_asks(wide: Tab, live: Live, stop: str, again: str) -> None:
+def test_nobody_looks_nobody_asks(browser: Browser, live: Live, stop: str, again: str) -> None:
     """A paused or hidden console costs the gateway nothing; it asks at once when somebody looks again."""
-    wide.send("Page.addScriptToEvaluateOnNewDocument", source=COUNT_TIMERS)
-    show(wide, live, "overview")
-    wide.wait("timers.size === 1")
+    with browser.tab(1280, 860) as tab:
+        tab.send("Page.addScriptToEvaluateOnNewDocument", source=COUNT_TIMERS)
+        show(tab, live, "overview")
+        tab.wait("timers.size === 1")
 
-    wide.run(stop)
-    assert wide.run("timers.size") == 0
-    wide.run(again)
-    wide.wait("timers.size === 1")
+        tab.run(stop)
+        assert tab.run("timers.size") == 0
+        tab.run(again)
+        tab.wait("timers.size === 1")
 
 
 def test_a_gateway_that_ended_is_noticed(browser, tmp_path) -> None:
