@@ -284,22 +284,45 @@ def test_a_storm_of_unknown_keys_causes_one_fetch() -> None:
 
 
 def test_only_so_many_requests_wait() -> None:
-    """The others are refused at once; those that wait are let go when their patience ends."""
+    """The others are refused at once."""
+    made_up = [token(kid=f"x{number}") for number in range(MOST_WAITING + 5)]
 
     async def main() -> None:
+        done = asyncio.Event()
+
+        async def late() -> bytes:
+            await done.wait()
+            return page("", status="500 Oops")
+
         async with IssuerServer({"/keys": page(KEYS)}) as server, Running(config(on(server))) as running:
-            running.keys.patience = 0.05
-            server.answers["/keys"] = _never
+            server.answers["/keys"] = late
             running.clock.advance(COOLDOWN)
             waiting = []
-            for number in range(MOST_WAITING + 5):
-                reply = running.reply(token(kid=f"x{number}"))
+            for text in made_up:
+                reply = running.reply(text)
                 if isinstance(reply, Undecided) and reply.settled is not None:
                     waiting.append(asyncio.ensure_future(reply.settled()))
                     await asyncio.sleep(0)
             assert len(waiting) == MOST_WAITING
+            done.set()
             assert set(await asyncio.gather(*waiting)) == {False}
             assert server.asked == ["/keys", "/keys"]
+
+    run(main)
+
+
+def test_who_waits_is_let_go_in_time() -> None:
+    """A fetch that takes long holds no request."""
+
+    async def main() -> None:
+        async with IssuerServer({"/keys": page(KEYS)}) as server, Running(config(on(server))) as running:
+            server.answers["/keys"] = _never
+            running.clock.advance(COOLDOWN)
+            running.keys.patience = 0.01
+            reply = running.reply(token(kid="x"))
+            assert isinstance(reply, Undecided)
+            assert reply.settled is not None
+            assert await reply.settled() is False
 
     run(main)
 
