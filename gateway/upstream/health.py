@@ -108,12 +108,9 @@ class Checks:
         """Checks the endpoints of these clusters from now on, as far as they have a check, and no others."""
         wanted: dict[Key, list[tuple[Checked, Endpoint]]] = {}
         for cluster in clusters:
-            checked = cluster.config.health_check is not None
-            for endpoint in cluster.endpoints:
-                if checked:
+            if cluster.config.health_check is not None:
+                for endpoint in cluster.endpoints:
                     wanted.setdefault(_key(cluster.config, endpoint), []).append((cluster, endpoint))
-                else:
-                    endpoint.failed_check = False
         for key in self.probes.keys() - wanted.keys():
             _end(self.probes.pop(key))
         for key, users in wanted.items():

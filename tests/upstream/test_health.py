@@ -213,6 +213,20 @@ def test_results_outlive_a_reload() -> None:
     asyncio.run(main())
 
 
+def test_a_subset_that_is_new_knows_what_was_found_before() -> None:
+    """Its endpoints are objects of their own, at an address that was asked already."""
+
+    async def main() -> None:
+        async with RecordingBackend(UNAVAILABLE) as backend, scene() as it:
+            it.load(service(backend.port) + checks())
+            await round_(it)
+            it.load(service(backend.port) + checks() + rule("a", "reviews", spec="subsets: [{name: v1}]"))
+            assert [item.endpoints[0].healthy for item in it.registry.clusters.values()] == [False, False]
+            assert len(backend.links) == 1
+
+    asyncio.run(main())
+
+
 def test_without_a_check_everybody_is_well_again() -> None:
     async def main() -> None:
         async with RecordingBackend(UNAVAILABLE) as backend, scene() as it:

@@ -263,6 +263,35 @@ def test_hosts_that_were_tried_are_avoided_among_the_healthy() -> None:
     assert set(found) <= {tried, other}
 
 
+@pytest.mark.parametrize(
+    ("written", "failure"),
+    [
+        ({"consecutive_5xx_errors": 3}, 500),
+        ({"consecutive_errors": 3}, 503),
+        ({"split_external_local_origin_errors": True, "consecutive_local_origin_failures": 3}, REFUSED),
+    ],
+)
+def test_the_row_starts_again_when_an_ejection_was_forbidden(written: dict[str, Any], failure: Event) -> None:
+    """So the next attempt at it comes after as many failures, not with each."""
+    it = Scene(4, **written)
+    it.record(0, failure, failure, failure)
+    it.record(1, *[failure] * 5)
+    assert (it.ejected, it.detector.overflow) == ([0], 1)
+    it.record(1, failure)
+    assert (it.ejected, it.detector.overflow) == ([0], 2)
+
+
+def test_who_is_out_is_not_ejected_again() -> None:
+    """Requests that were under way go on to fail; the time does not grow by them."""
+    it = Scene(consecutive_5xx_errors=2, max_ejection_percent=100)
+    it.record(1, 500, 500)
+    until = it.cluster.endpoints[1].ejected_until
+    it.clock.advance(1.0)
+    it.record(1, *[500] * 9)
+    assert it.cluster.endpoints[1].ejected_until == until
+    assert (sum(it.detector.ejections.values()), it.detector.overflow) == (1, 0)
+
+
 # -- how long ---------------------------------------------------------------------------------------
 
 
@@ -337,6 +366,14 @@ def test_a_new_configuration_holds_for_who_is_ejected_already() -> None:
     it.sweep(14.0)
     assert it.ejected == [1]
     it.sweep(1.0)
+    assert it.ejected == []
+
+
+def test_a_shorter_interval_counts_from_the_reload_on() -> None:
+    it = Scene(consecutive_5xx_errors=1, interval=3600.0, base_ejection_time=1.0)
+    it.record(1, 500)
+    it.detector.follow(detection(interval=2.0, base_ejection_time=1.0), it.cluster)
+    it.sweep(2.0)
     assert it.ejected == []
 
 

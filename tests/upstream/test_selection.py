@@ -24,7 +24,7 @@ def cluster(
     policy: Policy = Policy.RANDOM,
     weights: dict[str, int] | None = None,
     health: int = 0,
-    seed: int = 1,
+    size: int = 1021,
 ) -> Cluster:
     """A cluster of endpoints with priority and locality."""
     config = ClusterConfig(
@@ -32,7 +32,7 @@ def cluster(
         host="c",
         port=80,
         policy=policy,
-        table_size=1021,
+        table_size=size,
         locality_weights=weights or {},
         outlier=OutlierDetection(min_health_percent=health),
     )
@@ -41,7 +41,7 @@ def cluster(
         Member(pool.endpoint(f"10.0.0.{number}", 80), 1, priority, place)
         for number, (priority, place) in enumerate(places)
     ]
-    return Cluster(config, pool, select(config, members, Random(seed), None, 0.0), members)
+    return Cluster(config, pool, select(config, members, Random(1), None, 0.0), members)
 
 
 def break_(made: Cluster, *numbers: int) -> None:
@@ -87,6 +87,13 @@ def test_a_key_stays_in_its_tier(policy: Policy) -> None:
     for key in (b"a", b"b", b"c", b"d"):
         assert len({made.pick(key) for _ in range(20)}) == 1
     assert len({made.pick(None) for _ in range(100)}) == 2
+
+
+def test_keys_are_even_inside_a_tier() -> None:
+    """Keys that fell into the tier are hashed anew: by the same hash they would all lie in one part of its ring."""
+    made = cluster((0, ""), (0, ""), *[(1, "")] * 8, policy=Policy.RING_HASH, size=1)
+    break_(made, 0)
+    assert all(shares(made)[2:])
 
 
 @pytest.mark.parametrize("policy", HASHING)
