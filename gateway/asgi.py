@@ -106,6 +106,7 @@ class Gateway:
         if not control.generation:
             control.load_first()
         await control.start()
+        self.telemetry.certificates = control.tls.certificates
         self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation
         spine = Spine(self._snapshot, self.telemetry.record)

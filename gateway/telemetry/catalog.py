@@ -173,17 +173,53 @@ BREAKER_REMAINING = _gauge(
     "cluster",
     "limit",
 )
-BREAKER_LIMIT = _gauge(
-    "gateway_breaker_limit", "The limit; of several workers, their sum.", "cluster", "limit"
+OVERFLOWS = _counter(
+    "gateway_breaker_overflows_total", "Requests refused because a limit was reached.", "cluster"
+)
+ENDPOINT_HEALTHY = _gauge(
+    "gateway_endpoint_healthy",
+    "0 while health checks fail; of several workers, the worst.",
+    "cluster",
+    "endpoint",
+    merge="min",
 )
 
 # -- security ----------------------------------------------------------------------------------
 
 CERTIFICATE = _gauge(
     "gateway_certificate_expiry_timestamp_seconds",
-    "When a certificate in use ends.",
+    "When a certificate or revocation list in use ends, in seconds since the epoch.",
     "name",
+    "role",
+    "subject",
     merge="min",
+)
+POLICY_DECISIONS = _counter(
+    "gateway_policy_decisions_total",
+    "What authorization policies decided: allowed, denied, audited, shadow_allowed, shadow_denied,"
+    " plaintext, error.",
+    "decision",
+)
+POLICY_MATCHES = _counter(
+    "gateway_policy_rule_matches_total", "Requests that a rule of a policy took.", "policy", "rule"
+)
+RATE_LIMITED = _counter("gateway_rate_limited_total", "Requests refused by a rate limit.", "limit")
+RATE_KEYS = _gauge("gateway_rate_limit_keys", "Keys a rate limit counts for.", "limit")
+JWKS_KEYS = _gauge("gateway_jwks_keys", "Keys of an issuer that are in use.", "issuer", merge="min")
+JWKS_FETCHED = _gauge(
+    "gateway_jwks_last_success_timestamp_seconds",
+    "When an issuer's keys were fetched last; only of those that are fetched.",
+    "issuer",
+    merge="min",
+)
+JWKS_FAILING = _gauge(
+    "gateway_jwks_failing", "1 while the last fetch of an issuer's keys failed.", "issuer", merge="max"
+)
+JWT_CACHE = _counter(
+    "gateway_jwt_cache_lookups_total",
+    "Tokens looked up among those verified lately: hit, miss.",
+    "issuer",
+    "result",
 )
 
 # -- telemetry itself --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Lifetime: process. Read in a thread while the loop works: each number is right, 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from gateway.telemetry import catalog
@@ -14,9 +15,13 @@ from gateway.upstream.cluster_config import UNLIMITED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from gateway.security.counts import PolicyCounts
+    from gateway.security.state import SecurityState
     from gateway.telemetry.catalog import Metric
-    from gateway.telemetry.families import Value
-    from gateway.upstream import Cluster
+    from gateway.telemetry.families import Labels, Value
+    from gateway.tls.expiry import Held
+    from gateway.upstream import Cluster, Endpoint
+    from gateway.upstream.pool import Pool
 
 Sheet = dict["Metric", dict[tuple[tuple[str, str], ...], "Value"]]
 """Metric -> labels -> number."""
@@ -32,10 +37,10 @@ def cluster_families(clusters: Mapping[str, Cluster]) -> Iterator[Family]:
         sheet[catalog.ENDPOINTS][at] = len(endpoints)
         sheet[catalog.POOL_CONNECTIONS][at] = pool.connections
         sheet[catalog.POOL_PENDING][at] = pool.pending
-        sheet[catalog.POOL_ACTIVE][at] = sum(endpoint.active for endpoint in endpoints)
+        active = sheet[catalog.POOL_ACTIVE][at] = sum(endpoint.active for endpoint in endpoints)
         sheet[catalog.POOL_IDLE][at] = sum(len(endpoint.idle) for endpoint in endpoints)
-        _breakers(sheet, at, pool)
-        _ejections(sheet, at, cluster, endpoints)
+        _breakers(sheet, at, pool, active)
+        _health(sheet, at, cluster, endpoints)
     for metric, samples in sheet.items():
         yield Family(metric, samples)
 
@@ -48,44 +53,45 @@ _CLUSTERS = (
     catalog.POOL_IDLE,
     catalog.BREAKER_OPEN,
     catalog.BREAKER_REMAINING,
-    catalog.BREAKER_LIMIT,
+    catalog.OVERFLOWS,
     catalog.EJECTED,
     catalog.EJECTIONS,
     catalog.ENDPOINT_EJECTED,
+    catalog.ENDPOINT_HEALTHY,
 )
 MOST_LIMIT = UNLIMITED // 2
 """A limit beyond this is none: nothing is said about it."""
 
 
-def _breakers(sheet: Sheet, at: tuple[tuple[str, str], ...], pool: Any) -> None:
-    for limit, opened, remaining in _limits(pool):
+def _breakers(sheet: Sheet, at: tuple[tuple[str, str], ...], pool: Pool, active: int) -> None:
+    """The same as `pool.breakers()`, which belongs to the event loop."""
+    sheet[catalog.OVERFLOWS][at] = pool.overflows
+    retries = pool.retries
+    for limit, used, most in (
+        ("max_connections", pool.connections, pool.limit),
+        ("max_pending_requests", pool.pending, pool.max_pending),
+        ("max_requests", active - pool.pending, pool.max_requests),
+        ("max_retries", retries.in_flight, retries.most(active)),
+    ):
         labels = (*at, ("limit", limit))
-        sheet[catalog.BREAKER_OPEN][labels] = int(opened)
-        if remaining < MOST_LIMIT:
-            sheet[catalog.BREAKER_REMAINING][labels] = remaining
+        sheet[catalog.BREAKER_OPEN][labels] = int(used >= most)
+        if most < MOST_LIMIT:
+            sheet[catalog.BREAKER_REMAINING][labels] = max(0, most - used)
 
 
-def _limits(pool: Any) -> Iterable[tuple[str, bool, int]]:
-    """Limit, whether it is reached, what is left of it."""
-    breakers = getattr(pool, "breakers", None)
-    if breakers is not None:
-        return ((item.limit, item.open, item.remaining) for item in breakers())
-    return (("max_connections", pool.connections >= pool.limit, max(0, pool.limit - pool.connections)),)
-
-
-def _ejections(
-    sheet: Sheet, at: tuple[tuple[str, str], ...], cluster: Cluster, endpoints: Iterable[Any]
+def _health(
+    sheet: Sheet, at: tuple[tuple[str, str], ...], cluster: Cluster, endpoints: Iterable[Endpoint]
 ) -> None:
-    detector = getattr(cluster, "outlier", None)
-    if detector is None:
-        return
-    sheet[catalog.EJECTED][at] = detector.active
-    for reason, count in dict(detector.ejections).items():
-        sheet[catalog.EJECTIONS][*at, ("reason", str(reason))] = count
+    detector = cluster.outlier
+    if detector is not None:
+        sheet[catalog.EJECTED][at] = detector.active
+        for reason, count in dict(detector.ejections).items():
+            sheet[catalog.EJECTIONS][*at, ("reason", str(reason))] = count
     for endpoint in endpoints:
-        track = endpoint.track
-        out = track is not None and track.ejected_until is not None
-        sheet[catalog.ENDPOINT_EJECTED][*at, ("endpoint", endpoint.address)] = int(out)
+        labels = (*at, ("endpoint", endpoint.address))
+        sheet[catalog.ENDPOINT_HEALTHY][labels] = int(not endpoint.failed_check)
+        if detector is not None:
+            sheet[catalog.ENDPOINT_EJECTED][labels] = int(endpoint.ejected_until is not None)
 
 
 def edge_families(edge: Any) -> Iterator[Family]:
@@ -98,8 +104,69 @@ def edge_families(edge: Any) -> Iterator[Family]:
     yield Family(catalog.REJECTED, {(("reason", reason),): count for reason, count in counts.items()})
 
 
-def certificate_families(certificates: Callable[[], Iterable[tuple[str, float]]] | None) -> Iterator[Family]:
+def certificate_families(certificates: Callable[[], Iterable[Held]] | None) -> Iterator[Family]:
     """When each certificate in use ends."""
     if certificates is not None:
-        samples = {(("name", name),): ends for name, ends in certificates()}
-        yield Family(catalog.CERTIFICATE, samples)  # type: ignore[arg-type] # a number is a Value
+        samples: dict[Labels, Value] = {
+            (("name", item.name), ("role", item.role), ("subject", item.subject)): item.not_after
+            for item in certificates()
+        }
+        yield Family(catalog.CERTIFICATE, samples)
+
+
+def policy_families(counts: PolicyCounts | None) -> Iterator[Family]:
+    """What authorization policies decided."""
+    if counts is None:
+        return
+    decisions = {
+        "allowed": counts.allowed,
+        "denied": counts.denied,
+        "audited": counts.audited,
+        "shadow_allowed": counts.shadow_allowed,
+        "shadow_denied": counts.shadow_denied,
+        "plaintext": counts.plaintext,
+        "error": counts.errors,
+    }
+    yield Family(catalog.POLICY_DECISIONS, {(("decision", name),): n for name, n in decisions.items()})
+    matches: dict[Labels, Value] = {
+        (("policy", policy), ("rule", str(rule))): taken for policy, rule, taken in _rules(counts)
+    }
+    yield Family(catalog.POLICY_MATCHES, matches)
+
+
+def _rules(counts: PolicyCounts) -> list[tuple[str, int, int]]:
+    for _ in range(3):
+        with contextlib.suppress(RuntimeError):  # a reload added a rule just then
+            return list(counts.rules())
+    return []
+
+
+def security_families(security: SecurityState | None) -> Iterator[Family]:
+    """Keys of issuers, and rate limits."""
+    if security is None:
+        return
+    sheet: Sheet = {metric: {} for metric in _SECURITY}
+    for limit in security.rate_limits:
+        at = (("limit", str(limit["name"])),)
+        sheet[catalog.RATE_LIMITED][at] = limit["refused"]
+        sheet[catalog.RATE_KEYS][at] = limit["keys"]
+    for issuer in security.providers:
+        at = (("issuer", str(issuer["issuer"])),)
+        sheet[catalog.JWKS_KEYS][at] = len(issuer["keys"])
+        sheet[catalog.JWKS_FAILING][at] = int(bool(issuer["last_error"]))
+        if issuer["last_success"] is not None:
+            sheet[catalog.JWKS_FETCHED][at] = issuer["last_success"]
+        sheet[catalog.JWT_CACHE][*at, ("result", "hit")] = issuer["cache_hits"]
+        sheet[catalog.JWT_CACHE][*at, ("result", "miss")] = issuer["cache_misses"]
+    for metric, samples in sheet.items():
+        yield Family(metric, samples)
+
+
+_SECURITY = (
+    catalog.RATE_LIMITED,
+    catalog.RATE_KEYS,
+    catalog.JWKS_KEYS,
+    catalog.JWKS_FAILING,
+    catalog.JWKS_FETCHED,
+    catalog.JWT_CACHE,
+)

@@ -12,7 +12,13 @@ from gateway.telemetry import catalog
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.counters import Counters
 from gateway.telemetry.families import Family, exposition
-from gateway.telemetry.gauges import certificate_families, cluster_families, edge_families
+from gateway.telemetry.gauges import (
+    certificate_families,
+    cluster_families,
+    edge_families,
+    policy_families,
+    security_families,
+)
 from gateway.telemetry.overrides import compile_overrides
 from gateway.telemetry.runtime import Runtime
 from gateway.telemetry.scope import TraceChoice, applicable, log_choice, trace_choice
@@ -27,7 +33,10 @@ if TYPE_CHECKING:
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.exchange.exchange import Exchange
     from gateway.routing.snapshot import Snapshot
+    from gateway.security.counts import PolicyCounts
+    from gateway.security.state import SecurityState
     from gateway.telemetry.tracing.tracing import Serve
+    from gateway.tls.expiry import Held
     from gateway.upstream import Cluster
 
 
@@ -40,8 +49,12 @@ class Telemetry:
         self.runtime = Runtime()
         self.edge: Callable[[], Any] = lambda: None
         """Gives the `gateway.server.edge.Edge` whose connections are counted."""
-        self.certificates: Callable[[], Iterable[tuple[str, float]]] | None = None
-        """Gives name and end (seconds since the epoch) of each certificate in use."""
+        self.certificates: Callable[[], Iterable[Held]] | None = None
+        """Gives the certificates in use."""
+        self.security: SecurityState | None = None
+        """Whose keys and rate limits are told of."""
+        self.policies: Callable[[], PolicyCounts | None] = lambda: None
+        """Gives what authorization policies counted."""
         self._observers: tuple[Callable[[Exchange, float], None], ...] = ()
         self._shared: Shared | None = None
         self._tracing: Tracing | None = None
@@ -109,6 +122,8 @@ class Telemetry:
         yield from cluster_families(self._clusters)
         yield from edge_families(self.edge())
         yield from certificate_families(self.certificates)
+        yield from security_families(self.security)
+        yield from policy_families(self.policies())
         yield Family(catalog.LOG_LINES, {(): self.log.written})
         yield Family(catalog.LOG_DROPPED, {(): self.log.dropped})
         if self._tracing is not None:

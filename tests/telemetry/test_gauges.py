@@ -6,14 +6,18 @@ import asyncio
 from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families as parse
-from support.finished import finished, snapshot_of
+from support.finished import REVIEWS, finished, snapshot_of
 
+from gateway.security.counts import PolicyCounts
+from gateway.security.state import SecurityState
 from gateway.server.refusal import BAD_HOST, Refusals
 from gateway.telemetry import catalog
 from gateway.telemetry.families import Family
 from gateway.telemetry.gauges import cluster_families, edge_families
 from gateway.telemetry.record import Telemetry
 from gateway.telemetry.runtime import Lag
+from gateway.tls.expiry import Held
+from gateway.upstream.errors import terminated
 
 CLUSTER = (("cluster", "outbound|9080||reviews.default.svc.cluster.local"),)
 
@@ -44,7 +48,54 @@ def test_a_limit_nobody_set_is_not_told() -> None:
     found = by_metric(cluster_families(snapshot_of().clusters))
 
     assert (*CLUSTER, ("limit", "max_connections")) not in found[catalog.BREAKER_REMAINING]
+    assert [dict(labels)["limit"] for labels in found[catalog.BREAKER_REMAINING]] == ["max_retries"]
     assert found[catalog.BREAKER_OPEN][*CLUSTER, ("limit", "max_connections")] == 0
+
+
+def test_limits_are_told_as_the_pool_itself_tells_them() -> None:
+    """The copy that a thread may read says what the loop's own says."""
+    snapshot = snapshot_of(EJECTING)
+    (cluster,) = snapshot.clusters.values()
+    cluster.pool.follow(cluster.config)
+    cluster.pool.connections, cluster.pool.pending, cluster.endpoints[1].active = 4, 1, 3
+    found = by_metric(cluster_families(snapshot.clusters))
+
+    for item in cluster.pool.breakers():
+        at = (*CLUSTER, ("limit", item.limit))
+        assert found[catalog.BREAKER_OPEN][at] == int(item.open)
+        assert found[catalog.BREAKER_REMAINING][at] == item.remaining
+
+
+EJECTING = (
+    REVIEWS
+    + """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews.default.svc.cluster.local
+  trafficPolicy:
+    outlierDetection: {consecutive5xxErrors: 1, baseEjectionTime: 30s}
+    connectionPool:
+      tcp: {maxConnections: 9}
+      http: {http1MaxPendingRequests: 8, http2MaxRequests: 7, maxRetries: 2}
+"""
+)
+
+
+def test_an_ejected_endpoint_is_told_with_its_reason() -> None:
+    """The guilty endpoint, in one look."""
+    snapshot = snapshot_of(EJECTING)
+    (cluster,) = snapshot.clusters.values()
+    bad = (*CLUSTER, ("endpoint", "10.0.0.17:9080"))
+    cluster.outlier.record(cluster.endpoints[0], 0, terminated(sent=True), 0.0)
+    cluster.endpoints[1].failed_check = True
+    found = by_metric(cluster_families(snapshot.clusters))
+
+    assert found[catalog.EJECTED] == {CLUSTER: 1}
+    assert found[catalog.EJECTIONS][*CLUSTER, ("reason", "consecutive_5xx")] == 1
+    assert found[catalog.ENDPOINT_EJECTED][bad] == 1
+    assert sorted(found[catalog.ENDPOINT_HEALTHY].values()) == [0, 1]
 
 
 def test_refused_requests_are_counted_by_reason() -> None:
@@ -87,7 +138,9 @@ def test_an_exposition_has_every_family_and_is_valid() -> None:
     async def main() -> bytes:
         snapshot = await asyncio.to_thread(snapshot_of)
         telemetry = Telemetry()
-        telemetry.certificates = lambda: [("edge", 1e9)]
+        telemetry.certificates = lambda: [Held("edge", "certificate", "CN=edge", "1", "", 0.0, 1e9)]
+        telemetry.policies = PolicyCounts
+        telemetry.security = SecurityState()
         telemetry.start(snapshot, asyncio.get_running_loop())
         exchange, _ = finished(snapshot)
         telemetry._logs = False
@@ -99,9 +152,9 @@ def test_an_exposition_has_every_family_and_is_valid() -> None:
     text = asyncio.run(main()).decode()
     families = {family.name for family in parse(text)}
     ours = {metric.name.removesuffix("_total") for metric in catalog.CATALOG}
-    events = {catalog.CONNECTIONS, catalog.ACTIVE, catalog.REJECTED, catalog.SPANS}
+    absent = {catalog.CONNECTIONS, catalog.ACTIVE, catalog.REJECTED, catalog.SPANS}
 
-    assert ours - families == {metric.name.removesuffix("_total") for metric in events}
+    assert ours - families == {metric.name.removesuffix("_total") for metric in absent}
     assert {"process_resident_memory_bytes", "python_gc_collections", "process_cpu_seconds"} <= families
 
 
