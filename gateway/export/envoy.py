@@ -166,6 +166,6 @@ def _clusters(config: Config, plan: Plan, notes: list[str]) -> Iterable[dict[str
         balancer = policy.load_balancer
         if policy.tls is not None and policy.tls.mode != "DISABLE":
             notes.append(f"{cluster.host}: TLS to the endpoints is not exported")
-        if balancer is not None and (balancer.locality_lb_setting or balancer.zone_aware_lb_setting):
-            notes.append(f"{cluster.host}: preference for near endpoints is not exported")
+        if balancer is not None and balancer.zone_aware_lb_setting:
+            notes.append(f"{cluster.host}: zoneAwareLbSetting is not exported")
         yield envoy_cluster(cluster, policy, budget, config.settings.spec)
