@@ -62,6 +62,7 @@ class Gateway:
         self._adopt = adopt
         self.telemetry = Telemetry()
         self._serve: Callable[[Downstream], Coroutine[Any, Any, None]] | None = None
+        self._spine: Spine | None = None
         self._admin: AdminListener | None = None
         self._generation = 0
 
@@ -109,7 +110,7 @@ class Gateway:
         self.telemetry.certificates = control.tls.certificates
         self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation
-        spine = Spine(self._snapshot, self.telemetry.record)
+        spine = self._spine = Spine(self._snapshot, self.telemetry.record)
         self._serve = self.telemetry.around(spine.serve, control.snapshot.config.settings.spec)
         await self._start_admin()
 
@@ -118,6 +119,9 @@ class Gateway:
         if self._admin is not None:
             await self._admin.stop()
             self._admin = None
+        if self._spine is not None:
+            await self._spine.close()
+            self._spine = None
         await self.control.stop()
         self._control = self._given  # a stopped one cannot start again
         self.telemetry.close()

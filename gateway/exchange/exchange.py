@@ -80,6 +80,8 @@ class Exchange:
     """Bytes of the request body; `hygiene.NO_BODY` or `CHUNKED`."""
     route: Route | None = None
     destination: Destination | None = None
+    draw = 0
+    """The request's one random number: it chose the destination, and chooses mirrors."""
     endpoint: Endpoint | None = None
     """Of the last attempt."""
     connection: Connection | None = None

@@ -14,20 +14,21 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.exchange import fault, relay
+from gateway.exchange.answer import crude, failure
 from gateway.exchange.deadlines import Deadlines
 from gateway.exchange.downstream import Aborted
-from gateway.exchange.exchange import ClientGone, Exchange, TimedOut, UploadStuck
-from gateway.exchange.facts import ExchangeFacts
-from gateway.exchange.head import reply_headers, request_head
-from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene, new_request_id
-from gateway.exchange.replay import TOO_LARGE, replay_for
-from gateway.exchange.retry import TRY_TIMED_OUT, Outcome, Retries, TryTimedOut, reset_body
+from gateway.exchange.exchange import ClientGone, Exchange
+from gateway.exchange.head import compose, renumber, reply_headers, request_head
+from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
+from gateway.exchange.mirror import Shadows, wanted
+from gateway.exchange.replay import replay_for
+from gateway.exchange.retry import Outcome, Retries
 from gateway.exchange.trial import Trial
 from gateway.exchange.upload import Upload
 from gateway.http.flags import Flag
+from gateway.http.grpc import for_call, is_call
 from gateway.http.parking import parked
-from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, UPSTREAM_TIMEOUT, Reply
-from gateway.http.request import Request
+from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, Reply
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
 from gateway.upstream.connection import NO_BODY as NO_UPLOAD
 from gateway.upstream.errors import UpstreamError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.exchange.downstream import Downstream
+    from gateway.http.request import Request
     from gateway.routing.listener import Listener
     from gateway.routing.policies import Fault
     from gateway.routing.route import Destination, Route
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from gateway.upstream import Cluster, Connection, Endpoint, ResponseHead
 
     Check = Callable[[Request, random.Random], Reply | None]
-    from gateway.exchange.exchange import Parts
 
 T = TypeVar("T")
 
@@ -53,11 +54,13 @@ NO_UPLOADS = frozenset({NO_BODY, 0})
 class Policy:
     """What the spine needs of a generation, compiled once: the snapshot, its hygiene, its server header."""
 
-    __slots__ = ("hygiene", "server", "snapshot")
+    __slots__ = ("hygiene", "mirror_credentials", "replay_bytes", "server", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         settings = snapshot.config.settings.spec
         self.snapshot = snapshot
+        self.replay_bytes = settings.limits.replay_bytes
+        self.mirror_credentials = settings.mirror_credentials
         self.hygiene = Hygiene(settings)
         self.server = settings.server_name.encode("latin-1")
 
@@ -81,6 +84,8 @@ class Spine:
         self._dice = random.Random(self._rng.getrandbits(64))  # noqa: S311 - dice, not secrets
         self._draw = self._dice.getrandbits
         self._deadlines = Deadlines(clock)
+        self.shadows = Shadows(clock=clock)
+        """Copies of requests, on their way to mirrors."""
 
     async def serve(self, downstream: Downstream) -> None:
         """One request, from its head to its end."""
@@ -88,14 +93,14 @@ class Spine:
         snapshot = self._snapshot()  # 1
         policy = self._policy
         if policy is None or policy.snapshot is not snapshot:
-            policy = self._policy = Policy(snapshot)
+            policy = self._follow(snapshot)
         exchange = Exchange(
             snapshot, started_at, downstream.version, downstream.client, downstream.server, downstream.stock
         )
         try:
             reply = policy.hygiene.admit(exchange, downstream)  # 2
             if reply is not None:
-                _crude(exchange, downstream)
+                crude(exchange, downstream)
             else:
                 listener = snapshot.listener(exchange.request.port)
                 if listener.gate is not None:
@@ -121,6 +126,17 @@ class Spine:
             exchange.ended_at = self._clock()
             self._record(exchange)  # 11
 
+    async def close(self, grace: float = 0.0) -> None:
+        """Lets copies that are on their way finish for `grace` seconds, then ends them."""
+        await self.shadows.close(grace)
+
+    def _follow(self, snapshot: Snapshot) -> Policy:
+        """Takes over a new generation."""
+        limits = snapshot.config.settings.spec.limits
+        self.shadows.most_copies, self.shadows.most_bytes = limits.mirror_copies, limits.mirror_bytes
+        policy = self._policy = Policy(snapshot)
+        return policy
+
     def _decide(self, exchange: Exchange, listener: Listener) -> Reply | None:
         """Steps 3 and 4 for every request: a reply, or None when there is a destination to forward to."""
         request = exchange.request
@@ -135,7 +151,8 @@ class Spine:
             return listener.unrouted(request)
         if route.answer is not None:
             return route.answer(request)
-        destination = exchange.destination = route.choose(self._draw(32))
+        draw = exchange.draw = self._draw(32)
+        destination = exchange.destination = route.choose(draw)
         if destination.gate is not None or route.fault is not None:
             exchange.waits = True
             return None
@@ -186,8 +203,8 @@ class Spine:
         assert destination is not None
         cluster = destination.cluster
         assert cluster is not None
-        key = self._prepare(exchange, route, destination, downstream)
-        wanted = route.retries
+        key = self._prepare(exchange, policy, route, destination, downstream)  # 5
+        retried = route.retries
         try:
             while True:
                 endpoint = cluster.pick(key, exchange.tried)  # 6
@@ -214,7 +231,7 @@ class Spine:
                 if cluster.outlier is not None and not exchange.gone:
                     cluster.outlier.record(endpoint, exchange.upstream_status, error, self._clock())  # 9
                 if response is not None and (
-                    wanted is None or not (response.grpc or response.status in wanted.suspects)
+                    retried is None or not (response.grpc or response.status in retried.suspects)
                 ):
                     break
                 if not await self._again(exchange, route, cluster, downstream, response, error):
@@ -222,70 +239,48 @@ class Spine:
             if exchange.gone:
                 raise ClientGone
             if response is None:
-                return self._failed(exchange, error)
+                return failure(exchange, error)
             pause = relay.respond(exchange, downstream, response, policy.server)  # 8
             if not exchange.complete:
                 await self._rest(exchange, downstream, cluster, pause)
             elif pause is not None:
                 await pause
         except UpstreamError as ended:  # between two attempts: the timeout, or a body that became too long
-            return self._failed(exchange, ended)
+            return failure(exchange, ended)
         finally:
             relay.close(exchange)
         return None
 
     def _prepare(
-        self, exchange: Exchange, route: Route, destination: Destination, downstream: Downstream
+        self,
+        exchange: Exchange,
+        policy: Policy,
+        route: Route,
+        destination: Destination,
+        downstream: Downstream,
     ) -> bytes | None:
         """What all attempts have in common; returns the key for consistent hashing."""
         if not exchange.watched:
             exchange.watched = True
             downstream.on_disconnect(exchange.client_gone)
-        exchange.parts = self._compose(exchange, route, destination)
+        exchange.parts = compose(exchange, route, destination)
+        mirrored = bool(route.mirrors) and wanted(route.mirrors, exchange.draw)
         if exchange.body not in NO_UPLOADS:
             length = None if exchange.body == CHUNKED else exchange.body
-            replay = replay_for(route.retries, exchange.request.method, length)
+            replay = replay_for(
+                route.retries, exchange.request.method, length, mirrored=mirrored, limit=policy.replay_bytes
+            )
             exchange.upload = Upload(exchange, downstream.receive, replay)
             exchange.upload_done = False
-            exchange.uploaded = partial(self._sent, exchange, route)
+            exchange.uploaded = partial(self._uploaded, exchange, policy, route, mirrored)
+        elif mirrored:
+            self._mirror(exchange, policy, route, ())
         if route.hash_key is None:
             return None
         key = route.hash_key(exchange.request)
         if key is None and route.hash_cookie is not None:
             key, exchange.set_cookie = route.hash_cookie.make(self._rng)
         return key
-
-    def _compose(self, exchange: Exchange, route: Route, destination: Destination) -> Parts:
-        """What is sent upstream: header operations, then host, then path (semantics §3.6.5)."""
-        request = exchange.request
-        headers = request.headers
-        headers.append(_FIRST_ATTEMPT)
-        patience = route.patience
-        if patience is not None:
-            headers.append((_EXPECTED, b"%d" % (patience * 1000.0)))
-        if destination.request_ops is not None:
-            headers = destination.request_ops.apply(headers, ExchangeFacts(exchange))
-        path = request.path
-        if route.rewrite is not None:
-            path = route.rewrite(path)
-            if path != request.path:
-                original = request.path + b"?" + request.query if request.query else request.path
-                headers.append((b"x-envoy-original-path", original))
-        target = path + b"?" + request.query if request.query else path
-        return target, request.authority if destination.authority is None else destination.authority, headers
-
-    def _renumber(self, exchange: Exchange, route: Route, number: int) -> None:
-        """The parts for another attempt: its number, and the time that is left for it."""
-        target, authority, headers = exchange.parts
-        headers = [pair for pair in headers if pair[0] not in _OF_ATTEMPT]
-        headers.append((_ATTEMPT, b"%d" % number))
-        limits = [] if route.retries is None else [route.retries.per_try_timeout]
-        if route.timeout is not None and exchange.deadline is not None:
-            limits.append(max(exchange.deadline.left(exchange), 0.001))
-        left = min((limit for limit in limits if limit is not None), default=None)
-        if left is not None:
-            headers.append((_EXPECTED, b"%d" % (left * 1000.0)))
-        exchange.parts = target, authority, headers
 
     def _send(self, exchange: Exchange, route: Route, connection: Connection) -> None:
         """Sends the request: its head now, its body, if there is one, beside the response."""
@@ -301,15 +296,37 @@ class Spine:
             self._sent(exchange, route)
         upload.attach(connection)
 
+    def _uploaded(self, exchange: Exchange, policy: Policy, route: Route, mirrored: bool) -> None:
+        """The whole request body was read from the client."""
+        self._sent(exchange, route)
+        if mirrored and exchange.upload is not None:
+            replay = exchange.upload.replay
+            if replay is None:
+                self.shadows.decline(route.mirrors, exchange.draw)
+            else:
+                self._mirror(exchange, policy, route, replay.chunks())
+
+    def _mirror(self, exchange: Exchange, policy: Policy, route: Route, body: Sequence[bytes]) -> None:
+        method = exchange.request.method
+        exchange.mirrors = self.shadows.offer(
+            route.mirrors,
+            exchange.draw,
+            request_head(method, *exchange.parts, exchange.body),
+            body,
+            method=method,
+            timeout=route.timeout,
+            credentials=policy.mirror_credentials,
+        )
+
     def _sent(self, exchange: Exchange, route: Route) -> None:
         """The client's request is complete: the route's timeout starts, if it does not run already."""
         now = exchange.waiting_since = self._clock()
         if route.timeout is not None and exchange.deadline is None:
             exchange.deadline = self._deadlines.queue(route.timeout)
             exchange.deadline.start(exchange, now)
-        wanted = route.retries
-        if wanted is not None and wanted.per_try_timeout is not None and exchange.leased:
-            exchange.trial = Trial(exchange, self._deadlines.queue(wanted.per_try_timeout), now)
+        retried = route.retries
+        if retried is not None and retried.per_try_timeout is not None and exchange.leased:
+            exchange.trial = Trial(exchange, self._deadlines.queue(retried.per_try_timeout), now)
 
     async def _connect(
         self, exchange: Exchange, route: Route, downstream: Downstream, cluster: Cluster, endpoint: Endpoint
@@ -386,7 +403,7 @@ class Spine:
         if not verdict.at_once:
             seconds = retries.wait(self._dice)
             await self._patient(exchange, downstream, lambda: asyncio.sleep(seconds))
-        self._renumber(exchange, route, retries.made + 1)
+        renumber(exchange, route, retries.made + 1)
         return True
 
     async def _rest(
@@ -407,27 +424,12 @@ class Spine:
                 cluster.outlier.record(exchange.endpoint, exchange.upstream_status, error, self._clock())
             raise Aborted from error
 
-    def _failed(self, exchange: Exchange, error: UpstreamError | None) -> Reply:
-        """Step 10's table for an exchange that got no answer."""
-        if exchange.gone:
-            raise ClientGone from None
-        assert error is not None
-        exchange.failure = error
-        if isinstance(error, TimedOut):
-            return UPSTREAM_TIMEOUT
-        if isinstance(error, TryTimedOut):
-            return TRY_TIMED_OUT
-        if isinstance(error, UploadStuck):
-            return TOO_LARGE
-        exchange.transport_failure = error.transport_failure
-        headers = ((b"x-envoy-overloaded", b"true"),) if error.flag is Flag.UPSTREAM_OVERFLOW else ()
-        body = reset_body(error, retried=exchange.retries is not None and exchange.retries.made > 0)
-        return Reply(error.status, body, error.flag, error.details(), headers)
-
     def _reply(
         self, exchange: Exchange, downstream: Downstream, reply: Reply, policy: Policy
     ) -> Awaitable[None] | None:
         """Sends an answer of our own; a HEAD request gets no body."""
+        if is_call(exchange.request):
+            reply = for_call(reply)
         exchange.status = reply.status
         headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
         headers = relay.operated(exchange, headers)
@@ -438,17 +440,3 @@ class Spine:
         body = b"" if exchange.request.method == "HEAD" else reply.body
         exchange.bytes_sent = len(body)
         return downstream.respond(reply.status, headers, body, last=True)
-
-
-_ATTEMPT, _EXPECTED = b"x-envoy-attempt-count", b"x-envoy-expected-rq-timeout-ms"
-_OF_ATTEMPT = frozenset({_ATTEMPT, _EXPECTED})
-_FIRST_ATTEMPT = (_ATTEMPT, b"1")
-
-
-def _crude(exchange: Exchange, downstream: Downstream) -> None:
-    """A request for the log, of a head that hygiene refused: as it came, cut to size."""
-    raw, query = downstream.raw_path[:2048], downstream.query[:2048]
-    exchange.request = Request(downstream.method, downstream.scheme, b"", "", raw or b"/", query, [])
-    exchange.request.client_ip = downstream.client[0] if downstream.client else ""
-    exchange.request_id = new_request_id()
-    exchange.body = NO_BODY
