@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin.redact import redact
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.config import Loaded
     from gateway.control.control import Control
     from gateway.control.result import ReloadResult
+    from gateway.tls.expiry import Held
 
 
 def moment(seconds: float | None) -> str | None:
@@ -60,6 +62,39 @@ def status_json(control: Control) -> dict[str, Any]:
         },
         "last_reload": reload_json(control.last),
         "findings": control.serving_findings,
+        "listeners": _listeners(control),
+        "certificates": [_certificate(held) for held in control.tls.certificates()],
+    }
+
+
+def _listeners(control: Control) -> list[dict[str, Any]]:
+    """Every port of the configuration, whether it speaks TLS, and how many hosts it serves."""
+    snapshot = control.snapshot
+    listeners = [snapshot.listeners[port] for port in sorted(snapshot.listeners)]
+    if snapshot.default.virtual_hosts or not listeners:
+        listeners.append(snapshot.default)
+    return [
+        {
+            "name": listener.name,
+            "port": listener.port,
+            "tls": listener.port in control.tls.ports,
+            "virtual_hosts": len(listener.virtual_hosts),
+            "routes": sum(len(host.routes) for host in listener.virtual_hosts),
+        }
+        for listener in listeners
+    ]
+
+
+def _certificate(held: Held) -> dict[str, Any]:
+    endless = held.not_after == float("inf")
+    return {
+        "name": held.name,
+        "role": held.role,
+        "subject": held.subject,
+        "principal": held.principal,
+        "not_before": moment(held.not_before),
+        "not_after": None if endless else moment(held.not_after),
+        "seconds_left": None if endless else round(held.not_after - time()),
     }
 
 

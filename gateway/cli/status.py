@@ -6,112 +6,138 @@ Lifetime: process.
 from __future__ import annotations
 
 import json
-import os
 import sys
-from http.client import HTTPConnection, HTTPException
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli._admin import Admin, Unknown, Unreachable, option
 from gateway.config import Finding
-from gateway.config.settings import host_port
 
-DEFAULT_ADMIN = "127.0.0.1:15000"
-TIMEOUT = 5.0
-"""Seconds for an answer of the admin listener."""
+if TYPE_CHECKING:
+    from gateway.cli._page import Page
 
-
-class Unreachable(Exception):  # noqa: N818 - what is wrong, as the sentence that is printed
-    """No gateway answers there."""
+SOON = 14 * 86400
+"""Seconds before its end from which a certificate is told as a warning."""
 
 
 @click.command(
     "status",
-    epilog="Exit codes: 0 fine, 1 errors or a refused reload, 2 usage, 3 nobody answers.",
+    epilog="Exit codes: 0 fine; 1 errors, a refused reload, an expired certificate; 2 usage; 3 no answer.",
 )
-@click.option(
-    "--admin",
-    metavar="HOST:PORT",
-    help=f"The gateway's admin listener. Default: $GATEWAY_ADMIN, or {DEFAULT_ADMIN}.",
-)
+@option
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def command(*, admin: str | None, as_json: bool) -> None:
-    """Prints state, generation, findings and clusters of a running gateway."""
-    address = admin or os.environ.get("GATEWAY_ADMIN") or DEFAULT_ADMIN
+    """Prints state, generation, findings, listeners, certificates and clusters of a running gateway.
+
+    Of each cluster its endpoints, who is ejected and for how long still, and which limits are full.
+    """
+    listener = Admin(admin)
     try:
-        host, port = host_port(address)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    try:
-        status = _ask(host, port, "/status")
-        clusters = _ask(host, port, "/clusters?format=json")["clusters"]
-    except Unreachable as reason:
+        status = listener.ask("/status")
+        clusters = listener.ask("/clusters?format=json")["clusters"]
+    except (Unreachable, Unknown) as reason:
         click.echo(str(reason), err=True)
         sys.exit(3)
-    click.echo(json.dumps({**status, "clusters": clusters}, indent=2) if as_json else _page(status, clusters))
+    if as_json:
+        click.echo(json.dumps({**status, "clusters": clusters}, indent=2))
+    else:
+        from gateway.cli._page import Page  # noqa: PLC0415 - --help need not load rich
+
+        _show(status, clusters, Page())
     sys.exit(1 if _wrong(status) else 0)
-
-
-def _ask(host: str, port: int, path: str) -> Any:
-    connection = HTTPConnection(host, port, timeout=TIMEOUT)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            message = f"the admin listener on {host}:{port} answers {answer.status} to {path}"
-            raise Unreachable(message)
-        return json.loads(body)
-    except (OSError, HTTPException, ValueError) as error:
-        message = f"no gateway answers on {host}:{port}: {error}"
-        raise Unreachable(message) from error
-    finally:
-        connection.close()
 
 
 def _wrong(status: dict[str, Any]) -> bool:
     refused = status["last_reload"]["outcome"] == "refused"
-    return refused or any(finding["severity"] == "error" for finding in status["findings"])
+    expired = any(_left(item) < 0 for item in status["certificates"])
+    return refused or expired or any(finding["severity"] == "error" for finding in status["findings"])
 
 
-def _page(status: dict[str, Any], clusters: list[dict[str, Any]]) -> str:
+def _left(certificate: dict[str, Any]) -> float:
+    left = certificate["seconds_left"]
+    return float("inf") if left is None else float(left)
+
+
+def _show(status: dict[str, Any], clusters: list[dict[str, Any]], page: Page) -> None:
+    from gateway.cli._page import BAD, GOOD, STRONG  # noqa: PLC0415 - loaded by now
+
     reloads, last = status["reloads"], status["last_reload"]
-    lines = [
+    ready = status["state"] == "ready"
+    page.line(
         f"{status['state']}, generation {status['generation']} since {reloads['applied_at']}",
-        f"from {', '.join(status['paths'])}",
-        f"reloads: {reloads['applied']} applied, {reloads['refused']} refused",
-    ]
+        GOOD if ready else BAD,
+    )
+    page.line(f"from {', '.join(status['paths'])}")
+    page.line(f"reloads: {reloads['applied']} applied, {reloads['refused']} refused")
     if last["outcome"] == "refused":
-        lines += [f"the last one ({last['reason']}, {last['at']}) was refused:", *_findings(last["findings"])]
+        page.line(f"the last one ({last['reason']}, {last['at']}) was refused:", BAD)
+        _findings(last["findings"], page)
     elif status["findings"]:
-        lines += ["findings:", *_findings(status["findings"])]
-    lines.append("")
+        page.line("findings:")
+        _findings(status["findings"], page)
+    page.line()
+    for listener in status["listeners"]:
+        where = f"port {listener['port']}" if listener["port"] else "any other port"
+        secure = "TLS, " if listener["tls"] else ""
+        holds = f"{listener['virtual_hosts']} hosts, {listener['routes']} routes"
+        page.line(f"listener {listener['name']}  {where}, {secure}{holds}")
+    for certificate in status["certificates"]:
+        _certificate(certificate, page)
+    page.line()
     for cluster in clusters:
-        lines.append(_cluster(cluster))
-        lines += (_endpoint(endpoint) for endpoint in cluster["endpoints"])
-    return "\n".join(_printable(line) for line in lines)
+        page.line(_cluster(cluster), STRONG)
+        for name, limit in cluster["limits"].items():
+            words = name.replace("_", " ")
+            full = ", FULL: further ones are turned away" if limit["open"] and limit["limit"] else ""
+            page.line(f"  {words} {limit['used']} of {limit['limit']}{full}", BAD if full else "")
+        for endpoint in cluster["endpoints"]:
+            page.line(_endpoint(endpoint), "" if endpoint["health"] == "healthy" else BAD)
 
 
-def _findings(findings: list[dict[str, Any]]) -> list[str]:
-    return [f"  {Finding(**item)}" for item in findings]
+def _certificate(certificate: dict[str, Any], page: Page) -> None:
+    left = _left(certificate)
+    if certificate["seconds_left"] is None:
+        when = "does not expire"
+    elif left < 0:
+        when = f"EXPIRED {_span(-left)} ago"
+    else:
+        when = f"expires in {_span(left)}, {certificate['not_after']}"
+    who = certificate["principal"] or certificate["subject"]
+    page.line(
+        f"{certificate['role']} {certificate['name']}  {who}  {when}",
+        "red" if left < 0 else "yellow" if left < SOON else "",
+    )
+
+
+def _span(seconds: float) -> str:
+    """`12 days`, `3 hours`, `40 s`."""
+    for size, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{int(seconds / size)} {word}"
+    return f"{int(seconds)} s"
+
+
+def _findings(findings: list[dict[str, Any]], page: Page) -> None:
+    for item in findings:
+        page.line(f"  {Finding(**item)}")
 
 
 def _cluster(cluster: dict[str, Any]) -> str:
     waiting = f", {cluster['pending']} waiting" if cluster["pending"] else ""
+    turned = f", {cluster['overflows']} turned away" if cluster["overflows"] else ""
     return (
         f"{cluster['name']}  {cluster['resolution']} {cluster['policy']}"
-        f"  {cluster['connections']} connections{waiting}"
+        f"  {cluster['connections']} connections{waiting}{turned}"
     )
 
 
 def _endpoint(endpoint: dict[str, Any]) -> str:
+    health = endpoint["health"]
+    if "ejected_for" in endpoint:
+        health += f" for {endpoint['ejected_for']:g} s still ({endpoint.get('ejected_because', '')})"
     return (
-        f"  {endpoint['address']:<24} {endpoint['health']}  weight {endpoint['weight']}"
+        f"  {endpoint['address']:<24} {health}  weight {endpoint['weight']}"
         f"  active {endpoint['active']}  requests {endpoint['requests']}"
         f"  connections {endpoint['connections']} ({endpoint['idle']} idle)"
     )
-
-
-def _printable(text: str) -> str:
-    """`text` without anything that could move a terminal's cursor: names come from files."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

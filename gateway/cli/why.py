@@ -81,6 +81,8 @@ def _show(told: dict[str, Any], page: Page) -> None:
         page.item("endpoint", told["endpoint"])
     if told["transport_failure"]:
         page.item("transport", told["transport_failure"])
+    if told["trace"]:
+        page.item("trace", told["trace"])
     _decision(told, page)
 
 

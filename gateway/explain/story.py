@@ -73,6 +73,7 @@ def story(entry: Entry, at: float, snapshot: Snapshot) -> dict[str, Any]:
         "bytes_sent": exchange.bytes_sent,
         "transport_failure": clean(exchange.transport_failure),
         "generation": exchange.snapshot.generation,
+        "trace": _trace(exchange),
         "attempts": _waterfall(exchange, ended_at),
         **_decision(exchange, snapshot),
     }
@@ -155,6 +156,13 @@ def _reused(attempt: Attempt) -> bool:
     """Of the last try the connection is gone, but one that was not opened for it was open before."""
     unopened = attempt.flag in {Flag.UPSTREAM_CONNECT_FAILURE, Flag.UPSTREAM_OVERFLOW}
     return attempt.reused or (attempt.connected_at is None and not unopened)
+
+
+def _trace(exchange: Exchange) -> str:
+    """Id of the trace that the request is part of; empty when it was not sampled (W3C traceparent)."""
+    parts = (exchange.request.header(b"traceparent") or b"").decode("latin-1").split("-")
+    sampled = len(parts) == 4 and len(parts[1]) == 32 and parts[3][-1:] in set("13579bdf")
+    return parts[1] if sampled else ""
 
 
 def _target(exchange: Exchange) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from support.stage import Stage, stage
 
 from gateway.admin import AdminListener
 from gateway.cli import main
-from gateway.exchange.spine import Spine
 from gateway.telemetry.recorder import Recorder
 
 
@@ -51,12 +49,7 @@ async def remembering(folder: Path, config: str) -> AsyncIterator[Remembering]:
     """Serves `config`; see `support.stage`."""
     async with stage(folder, config) as running:
         gateway, recorder = running.gateway, Recorder()
-
-        def record(exchange: Any) -> None:
-            gateway.telemetry.record(exchange)
-            recorder.record(exchange, time.monotonic())
-
-        gateway._spine = Spine(gateway._snapshot, record)
+        gateway.telemetry.observe(recorder.record)
         listener = AdminListener(address="127.0.0.1:0", recorder=recorder)
         await listener.start(gateway.control)
         try:
