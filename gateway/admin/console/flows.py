@@ -10,8 +10,9 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from gateway.routing.route import Route
     from gateway.telemetry.recorder import Counts, Key, Recorder
 
 WINDOW: Final = 10.0
@@ -82,9 +83,19 @@ class Flows:
         """Of what one route sends to one cluster."""
         return rates(self._pairs.get(f"{source}\0{cluster}"), self._seconds)
 
+    def taken(self, routes: Iterable[Route]) -> dict[str, Any]:
+        """Of the routes that a rule has on one listener, of the requests that are still remembered: on
+        several listeners they share their name.
+        """
+        flows = [self._taken.get(each, (0, 0)) for each in {id(route) for route in routes}]
+        return self._remembered((sum(flow[0] for flow in flows), sum(flow[1] for flow in flows)))
+
     def endpoint(self, cluster: str, address: str) -> dict[str, Any]:
         """Requests and failures a second of one endpoint, of the requests that are still remembered."""
-        requests, failures = self._endpoints.get((cluster, address), (0, 0))
+        return self._remembered(self._endpoints.get((cluster, address), (0, 0)))
+
+    def _remembered(self, flow: tuple[int, int]) -> dict[str, Any]:
+        requests, failures = flow
         seconds = self._span
         success = None if not requests else _short(100 * (1 - failures / requests))
         return {"rps": _short(requests / seconds), "failed": _short(failures / seconds), "success": success}
@@ -133,6 +144,14 @@ class Flows:
     def _span(self) -> float:
         """Seconds that the remembered requests cover: fewer than the window when there were very many."""
         return max(self._now - self._recent[-1][1], 0.1) if self._recent and self._full else self._seconds
+
+    @cached_property
+    def _taken(self) -> dict[int, tuple[int, int]]:
+        counts: dict[int, tuple[int, int]] = {}
+        for exchange, _ in self._recent:
+            requests, failures = counts.get(id(exchange.route), (0, 0))
+            counts[id(exchange.route)] = (requests + 1, failures + (exchange.status >= 500))
+        return counts
 
     @cached_property
     def _endpoints(self) -> dict[tuple[str, str], tuple[int, int]]:

@@ -43,14 +43,15 @@ class _Drawing:
 
     def drawn(self) -> dict[str, Any]:
         """The whole picture."""
-        found: dict[str, tuple[Route, list[str], list[str]]] = {}
+        found: dict[str, tuple[list[Route], list[str], list[str]]] = {}
         ports = []
         for listener in listeners(self._snapshot):
             mode = listener_tls(self._snapshot, listener.port)
             ports.append({"id": f"l:{listener.name}", "name": listener.name, "tls": mode})
             for host, domains in hosts(listener):
                 for route in host.routes:
-                    entry = found.setdefault(route_key(route), (route, [], []))
+                    entry = found.setdefault(route_key(route), ([], [], []))
+                    entry[0].append(route)
                     entry[1].append(listener.name)
                     entry[2].extend(sorted(set(domains) - set(entry[2]), key=len)[:3])
         order = sorted(found, key=lambda key: -self._flows.route(key)["rps"])
@@ -65,10 +66,13 @@ class _Drawing:
             "hidden_routes": len(found) - len(shown),
         }
 
-    def _route(self, key: str, route: Route, names: list[str], domains: list[str]) -> dict[str, Any]:
-        node = f"r:{key}"
+    def _route(self, key: str, routes: list[Route], names: list[str], domains: list[str]) -> dict[str, Any]:
+        node, route = f"r:{key}", routes[0]
+        alone = len(set(names)) == 1
         for name in dict.fromkeys(names):
-            self._edges.append({"from": f"l:{name}", "to": node, **self._flows.route(key)})
+            here = [each for each, of in zip(routes, names, strict=True) if of == name]
+            flow = self._flows.route(key) if alone else self._flows.taken(here)
+            self._edges.append({"from": f"l:{name}", "to": node, **flow})
         for destination in route.destinations:
             name = destination.cluster_name
             self._clusters.setdefault(name, destination.cluster)

@@ -94,7 +94,7 @@ function comparison(diff) {
   if (!diff.changes.length) return h("p", { class: "empty" }, "The documents are equal; only comments or their order changed.");
   const kinds = { added: "good", removed: "bad", changed: "warn" };
   return [
-    h("p", { class: "sub" }, `${count(diff.changes.length, "document")} differ, ${diff.unchanged} are the same. Secrets are hidden; equal ones look equal.`),
+    h("p", { class: "sub" }, `${diff.changes.length === 1 ? "1 document differs" : `${diff.changes.length} documents differ`}, ${diff.unchanged} the same. Secrets are hidden; equal ones look equal.`),
     diff.changes.map((item) =>
       h("details", { class: "card", open: true, "data-key": `${diff.old}-${diff.new}-${item.name}` },
         h("summary", null, badge(item.change, kinds[item.change]), " ", item.name),
