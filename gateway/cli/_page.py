@@ -5,6 +5,7 @@ Lifetime: process.
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+WIDTH = 110
+"""Columns of a sentence, where there are more."""
 LABEL = 13
 """Columns of the labels at the left."""
 GOOD, BAD, FAINT, STRONG = "green", "red", "dim", "bold"
@@ -46,6 +49,13 @@ class Page:
             line.append(printable(text), style=style or "not bold")
         line.rstrip()
         self._out.print(line)
+
+    def text(self, label: str, text: str, style: str = "") -> None:
+        """A labelled sentence, broken into lines between words."""
+        width = min(self._out.width, WIDTH) if self._out.is_terminal else WIDTH
+        lines = wrap(printable(text), max(40, width - LABEL), break_long_words=False, break_on_hyphens=False)
+        for number, line in enumerate(lines):
+            self.item("" if number else label, (line, style))
 
     def items(self, label: str, lines: Iterable[str]) -> None:
         """A label and lines beneath each other."""

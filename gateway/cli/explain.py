@@ -101,13 +101,16 @@ def command(  # noqa: PLR0913 - the options of interface.md
 
 
 def _show(told: Explanation, page: Page) -> None:
+    from gateway.cli._page import sentence  # noqa: PLC0415 - loaded by now
+
     if told.request is not None:
         _request(told.request, page)
     page.item("listener", told.listener)
     if told.choice is not None:
         _choice(told.choice, page)
     _policies("policies", told.verdicts, page)
-    page.items("note", told.notes)
+    for note in told.notes:
+        page.text("note", sentence(note))
     if told.plan is not None:
         _plan(told.plan, page)
     for target in told.targets:
@@ -239,8 +242,8 @@ def _answer(answer: Answer, told: Explanation, page: Page) -> None:
         page.item("", answer.body)
     if answer.refusal:
         meaning = told.diagnosis
-        page.item("cause", sentence(meaning.cause))
-        page.item("what to do", sentence(meaning.remedy))
+        page.text("cause", sentence(meaning.cause))
+        page.text("what to do", sentence(meaning.remedy))
 
 
 def _heads(targets: tuple[Target, ...], page: Page) -> None:

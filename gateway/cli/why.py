@@ -71,10 +71,11 @@ def _show(told: dict[str, Any], page: Page) -> None:
         (status, GOOD if well else BAD),
         f"  flag {flags}  {told['details']}  {_ms(told['duration_ms'])}",
     )
-    page.item("cause", (sentence(told["cause"]), STRONG))
-    page.item("culprit", told["culprit"])
-    page.item("what to do", sentence(told["remedy"]))
-    page.items("note", told["notes"])
+    page.text("cause", sentence(told["cause"]), STRONG)
+    page.text("culprit", told["culprit"])
+    page.text("what to do", sentence(told["remedy"]))
+    for note in told["notes"]:
+        page.text("note", note)
     if told["attempts"]:
         _waterfall(told, page)
     elif told["endpoint"]:
@@ -87,12 +88,14 @@ def _show(told: dict[str, Any], page: Page) -> None:
 
 
 def _decision(told: dict[str, Any], page: Page) -> None:
+    from gateway.cli._page import sentence  # noqa: PLC0415 - loaded by now
+
     if told["source"]:
         page.item("route", f"{told['route']}  ({told['source']})")
         if told["cluster"]:
             page.item("cluster", told["cluster"])
     if told["changed"]:
-        page.item("note", told["changed"])
+        page.text("note", sentence(told["changed"]))
     for verdict in told["policies"]:
         head = f"{verdict['action']} {verdict['policy']}{' (dry run)' if verdict['dry_run'] else ''}"
         page.items("policy", (f"{head}: {reason}" for reason in verdict["reasons"]))
@@ -124,7 +127,8 @@ def _waterfall(told: dict[str, Any], page: Page) -> None:
             for part in (attempt["status"] or "", attempt["flag"] if attempt["flag"] != "-" else "")
             if part
         )
-        details = "" if attempt["details"] in {"", "via_upstream"} else f"  {attempt['details']}"
+        why = _reason(attempt["details"])
+        details = f"  {why}" if why else ""
         page.item(
             "tries" if number == 1 else "",
             f"{number}  {attempt['endpoint']:<{width}}  |{bar}|  "
@@ -132,9 +136,15 @@ def _waterfall(told: dict[str, Any], page: Page) -> None:
         )
 
 
+def _reason(details: str) -> str:
+    """`upstream_reset_before_response_started{connection_timeout}` as `connection timeout`."""
+    inner = details.partition("{")[2].removesuffix("}") or details
+    return "" if inner == "via_upstream" else inner.replace("_", " ").replace("|", ", ")
+
+
 def _bar(attempt: dict[str, Any], whole: float) -> str:
     start = attempt["start_ms"]
-    connected = attempt["connected_ms"]
+    connected = start if attempt["reused"] else attempt["connected_ms"]
     headers = attempt["headers_ms"]
     end = attempt["end_ms"]
     marks = []

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from gateway.explain.names import short
 from gateway.explain.rules import ANSWERS, RULES
 from gateway.http.flags import Flag
 
@@ -126,7 +127,7 @@ def _words(happened: Happened) -> dict[str, Any]:
     words: dict[str, Any] = {field.name: getattr(happened, field.name) for field in fields(happened)}
     words["where"] = f"{happened.source or 'the route'}"
     words["place"] = happened.endpoint or "the backend"
-    words["service"] = happened.cluster or "the cluster"
+    words["service"] = short(happened.cluster) or "the cluster"
     words["limit"] = "no limit" if happened.timeout is None else f"{happened.timeout:g} s"
     words["per_try"] = "its limit" if happened.per_try_timeout is None else f"{happened.per_try_timeout:g} s"
     words["took"] = f"{happened.duration:.3g} s"

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gateway.explain.forwarding import plan_of
+from gateway.explain.names import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 
 TINY = 1e-9
 """Shares below this are rounding."""
-
-
-def short(cluster: str) -> str:
-    """`outbound|9080|v1|reviews.default.svc.cluster.local` as `reviews v1`, for sentences."""
-    parts = cluster.split("|")
-    if len(parts) != 4:
-        return cluster
-    _, port, subset, host = parts
-    name = host.partition(".svc.")[0].removesuffix(".default")
-    return f"{name} {subset}" if subset else f"{name}:{port}"
 
 
 def outcome(route: Route, request: Request) -> str:

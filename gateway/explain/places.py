@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from gateway.explain.outcome import short
+from gateway.explain.names import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -69,9 +69,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     Flag.NO_HEALTHY_UPSTREAM: (
         Rule(
             "",
-            "{service} has no endpoint that may be used: it has none at all, its name does not"
-            " resolve, or all"
-            " were ejected or failed their health checks",
+            "there is no endpoint of {service} that may be used: there is none at all, its name does"
+            " not resolve,"
+            " or all were ejected or fail their health checks",
             "the backends of {service}",
             "`gateway status` shows its endpoints, ejections and health; start a backend, or correct the"
             " endpoints, the subset's labels or the DNS name",

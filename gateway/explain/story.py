@@ -154,8 +154,12 @@ def _waterfall(exchange: Exchange, ended_at: float) -> list[dict[str, Any]]:
 
 def _reused(attempt: Attempt) -> bool:
     """Of the last try the connection is gone, but one that was not opened for it was open before."""
-    unopened = attempt.flag in {Flag.UPSTREAM_CONNECT_FAILURE, Flag.UPSTREAM_OVERFLOW}
-    return attempt.reused or (attempt.connected_at is None and not unopened)
+    served = attempt.headers_at is not None or attempt.flag in _SENT
+    return attempt.reused or (attempt.connected_at is None and served)
+
+
+_SENT = frozenset({Flag.UPSTREAM_TERMINATION, Flag.UPSTREAM_PROTOCOL_ERROR, Flag.UPSTREAM_REMOTE_RESET})
+"""Failures of a request that was sent, so there was a connection."""
 
 
 def _trace(exchange: Exchange) -> str:
