@@ -59,7 +59,8 @@ class HTTPMatchRequest(Checked):
     without_headers: Map[Str, StringMatch | None] = FrozenMap()
     """Each must not match; an empty matcher means absent."""
     query_params: Map[Str, StringMatch | None] = FrozenMap()
-    """By parameter name, the first value; an empty matcher means present."""
+    """By parameter name, the first value; both as clients write them (`%20`, not a blank). An empty matcher
+    means present."""
     ignore_uri_case: Bool | None = None
     """Compare `uri` without regard to case; exact and prefix only."""
     port: Port | None = None

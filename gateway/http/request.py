@@ -90,7 +90,7 @@ class Request:
         return [value for key, value in self.headers if key == name]
 
     def query_value(self, name: bytes) -> bytes | None:
-        """The first value of query parameter `name`, percent-decoded as Envoy does; None when absent."""
+        """The first value of query parameter `name`, as written (Envoy decodes neither); None when absent."""
         return query_value(self.query, name)
 
 
@@ -98,8 +98,8 @@ def query_value(query: bytes, name: bytes) -> bytes | None:
     """The first value of parameter `name` in a raw query string; None when absent."""
     for part in query.split(b"&"):
         key, _, value = part.partition(b"=")
-        if key == name or (b"%" in key and percent_decode(key) == name):
-            return percent_decode(value) if b"%" in value else value
+        if key == name:
+            return value
     return None
 
 

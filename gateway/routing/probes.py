@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import re2
 
-from gateway.http.request import percent_decode
 from gateway.routing.strings import Form, Pattern
 
 if TYPE_CHECKING:
@@ -168,15 +167,14 @@ class ByQuery:
             return
         names, seen = self._names, set()
         for part in request.query.split(b"&"):
-            key, _, value = part.partition(b"=")
-            name = percent_decode(key) if b"%" in key else key
+            name, _, value = part.partition(b"=")
             if name not in names or name in seen:
                 continue
             seen.add(name)
             values, present, _ = names[name]
             if present is not None:
                 present.collect(request, found)
-            collector = values.get(percent_decode(value) if b"%" in value else value)
+            collector = values.get(value)
             if collector is not None:
                 collector.collect(request, found)
 

@@ -56,7 +56,7 @@ PRESENT = Pattern(Form.PRESENT, b"", lambda _: True)
 def compile_match(match: StringMatch | None, *, lines: bool = False) -> Pattern:
     """The pattern of a StringMatch; none given means presence.
 
-    `lines`: values may hold line feeds (decoded query parameters, claims), which `.` does not match, so
+    `lines`: values may hold line feeds (claims), which `.` does not match, so
     `.*x.*` cannot be turned into a search.
     """
     if match is None or match.presence:

@@ -29,7 +29,7 @@ COOKIE = {"httpCookie": {"name": "s", "ttl": "0s"}}
         ({"httpHeaderName": ":path"}, request("/a", query="b=1"), b"/a?b=1"),
         ({"useSourceIp": True}, request("/", client_ip="2001:db8::1"), b"2001:db8::1"),
         ({"useSourceIp": True}, request("/", client_ip=""), None),
-        ({"httpQueryParameterName": "u"}, request("/", query="u=a%20b&u=c"), b"a b"),
+        ({"httpQueryParameterName": "u"}, request("/", query="u=a%20b&u=c"), b"a%20b"),
         ({"httpQueryParameterName": "u"}, request("/"), None),
         (COOKIE, request("/", {"Cookie": "a=1; s=two; s=3"}), b"two"),
         (COOKIE, request("/", {"Cookie": 's="quoted=x"'}), b"quoted=x"),
