@@ -17,6 +17,7 @@ from gateway.routing.hosts import domain, names, narrower
 from gateway.routing.listener import Listener, VirtualHost
 from gateway.routing.rules import gateway_key
 from gateway.tls import compile_misdirected
+from gateway.upstream.names import age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,7 +53,7 @@ class Binder:
         self._guard = guard
         self._compiler = compiler
         own = self._settings.namespace
-        services = config.virtual_services
+        services = sorted(config.virtual_services, key=age)
         self._delegates = {
             (service.metadata.namespace, service.metadata.name): service
             for service in services
@@ -177,7 +178,7 @@ class _HostGroups:
         domains: dict[str, list[str]] = {full: [full] for full in self._routes}
         for short, claims in self._short.items():
             if short not in self._routes:
-                # The gateway's own namespace first, then load order.
+                # The gateway's own namespace first, then the oldest.
                 _, full = max(claims, key=lambda claim: claim[0])
                 domains[full].append(short)
         # Hosts of one VirtualService have the same routes, and so the same index.

@@ -107,14 +107,14 @@ def test_the_most_specific_host_decides_without_falling_through() -> None:
 
 
 def test_routes_of_several_documents_for_one_host_are_joined() -> None:
-    """In load order, with what takes everything at the end."""
+    """By name, as neither says when it was created, with what takes everything at the end."""
     snap = compiled(
-        virtual("first", "shop.com", f"[{{match: [{{uri: {{prefix: /a}}}}], {TO}}}, {{{TO}}}]"),
         virtual(
             "second",
             "shop.com",
             f"[{{match: [{{uri: {{prefix: /a}}}}, {{uri: {{prefix: /b}}}}], {TO}}}, {{{TO}}}]",
         ),
+        virtual("first", "shop.com", f"[{{match: [{{uri: {{prefix: /a}}}}], {TO}}}, {{{TO}}}]"),
     )
     routes = snap.default.virtual_hosts[0].routes
 
