@@ -48,7 +48,7 @@ def replace_matched(text: str, match: HTTPMatchRequest | None) -> Rewrite:
     uri = match.uri if match is not None else None
     if uri is not None and uri.prefix is None and not uri.presence:
         return lambda _: replacement
-    matched = len(uri.prefix.encode()) if uri is not None and uri.prefix else 1
+    matched = len(uri.prefix.encode()) if uri is not None and uri.prefix is not None else 1
     return lambda path: replacement + path[matched:]
 
 
@@ -78,7 +78,9 @@ def _swaps_segments(text: str, match: HTTPMatchRequest | None) -> bool:
     uri = match.uri if match is not None else None
     if uri is not None and uri.prefix is None and not uri.presence:
         return text.startswith("/")
-    prefix = uri.prefix if uri is not None and uri.prefix else "/"
+    prefix = uri.prefix if uri is not None and uri.prefix is not None else "/"
+    if not prefix:
+        return text.startswith("/")  # It is put in front of a whole path.
     return prefix.endswith("/") and text.startswith("/") and text.endswith("/")
 
 

@@ -32,6 +32,7 @@ def parts(rewrite: dict[str, Any], match: dict[str, Any] | None) -> tuple[Any, A
         ("/new", {"uri": {"exact": "/old"}}, "/old", "/new"),
         ("/new", {"uri": {"regex": "/old/.*"}}, "/old/x", "/new"),
         ("/v2", None, "/x", "/v2x"),
+        ("/v2", {"uri": {"prefix": ""}}, "/x", "/v2/x"),
         ("/v2/", {"method": {"exact": "GET"}}, "/x", "/v2/x"),
         ("/a b/\u00e9", {"uri": {"exact": "/x"}}, "/x", "/a%20b/%C3%A9"),
     ],
@@ -94,6 +95,7 @@ def test_a_rewrite_cannot_make_a_dot_segment(
         ({"uri": "/v2/"}, {"uri": {"prefix": "/api/"}}),
         ({"uri": "/new"}, {"uri": {"exact": "/old"}}),
         ({"uri": "/v2/"}, None),
+        ({"uri": "/v2"}, {"uri": {"prefix": ""}}),
         ({"authority": "b"}, {"uri": {"prefix": "/api"}}),
     ],
 )
