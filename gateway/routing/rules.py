@@ -110,7 +110,7 @@ class RuleCompiler:
             # Neither faults nor CORS nor retries concern a route that answers by itself.
             return Forwarding(response_ops=compile_response_ops(route_response))
         entries = http.route if len(http.route) == 1 else [item for item in http.route if item.weight]
-        destinations = tuple(self._destination(item, rule, len(entries), port, limits) for item in entries)
+        destinations = tuple(self._destination(item, rule, port, limits) for item in entries)
         policy = self._hash_policy(destinations)
         cors = Cors(http.cors_policy) if http.cors_policy is not None else None
         timeout = http.timeout or None
@@ -129,8 +129,10 @@ class RuleCompiler:
         )
 
     def _destination(
-        self, item: HTTPRouteDestination, rule: Rule, count: int, port: int, limits: tuple[Check, ...]
+        self, item: HTTPRouteDestination, rule: Rule, port: int, limits: tuple[Check, ...]
     ) -> Destination:
+        # Also the only one that is left of several is a level of its own.
+        several = len(rule.http.route) > 1
         level, own = rule.http.headers, item.headers
         request = (level.request if level else None, own.request if own else None)
         response = (level.response if level else None, own.response if own else None)
@@ -145,8 +147,8 @@ class RuleCompiler:
             # The only destination gets everything, whatever its weight says.
             weight=item.weight or 1,
             authority=authority,
-            request_ops=compile_request_ops(*request, several=count > 1),
-            response_ops=compile_response_ops(*response, several=count > 1),
+            request_ops=compile_request_ops(*request, several=several),
+            response_ops=compile_response_ops(*response, several=several),
             **self._policies(cluster, limits),
         )
 

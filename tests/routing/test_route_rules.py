@@ -100,12 +100,15 @@ def test_the_authority_is_rewritten_by_the_first_that_says_so(
     assert authority == route.destinations[0].authority
 
 
-@pytest.mark.parametrize(("weight", "expected"), [(0, b"own"), (1, b"route")])
-def test_header_levels_depend_on_the_number_of_destinations(weight: int, expected: bytes) -> None:
-    """With one the destination wins, with several the route; weight 0 does not count."""
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [("", b"own"), (f", {{{REVIEWS}, weight: 0}}", b"route"), (f", {{{REVIEWS}, weight: 1}}", b"route")],
+)
+def test_header_levels_depend_on_the_number_of_destinations(second: str, expected: bytes) -> None:
+    """With one the destination wins, with several the route; one of weight 0 counts, too."""
     route = only(
         "{headers: {request: {set: {x: route}}}, route:"
-        f" [{{{REVIEWS}, weight: 1, headers: {{request: {{set: {{x: own}}}}}}}}, {{{REVIEWS}, weight: {weight}}}]}}"
+        f" [{{{REVIEWS}, weight: 1, headers: {{request: {{set: {{x: own}}}}}}}}{second}]}}"
     )
 
     operations = route.destinations[0].request_ops
