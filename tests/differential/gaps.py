@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 from differential.difference import Difference
 from differential.differences import TABLE
@@ -16,10 +15,7 @@ from differential.settle import (
     only_envoy_forwards,
     preflight_without_operations,
 )
-from differential.which import (
-    sends,
-    target_has,
-)
+from differential.which import sends
 
 OPEN: tuple[Difference, ...] = (
     Difference(
@@ -34,33 +30,6 @@ OPEN: tuple[Difference, ...] = (
         ),
         concerns=sends("access-control-request-method"),
         settle=preflight_without_operations,
-    ),
-    Difference(
-        when="several VirtualServices without `creationTimestamp` for one host",
-        gateway="come in the order of the files",
-        envoy="(as exported, and as Istio sorts) come by name",
-        why="to decide",
-        example=Ask.of(target="/", host="order.test"),
-        concerns=lambda ask: ask.header("host") == ["order.test"],
-        settle=lambda _, __, theirs: (theirs, theirs),
-    ),
-    Difference(
-        when="`withoutHeaders` with the regex `.*`, where the header is missing",
-        gateway="holds",
-        envoy="does not: a missing header is an empty one",
-        why="to do",
-        example=Ask.of(target="/without"),
-        concerns=target_has("/without"),
-        settle=lambda _, __, theirs: (theirs, theirs),
-    ),
-    Difference(
-        when="`queryParams`, where the request escapes the name or the value (`?%71=%31` for q=1)",
-        gateway="compares what the escapes stand for",
-        envoy="compares them as they are written",
-        why="to decide",
-        example=Ask.of(target="/named?q=%31"),
-        concerns=target_has(r"[?].*%"),
-        settle=lambda _, ours, __: (ours, ours),
     ),
     Difference(
         when="`x-envoy-original-host`",
@@ -85,34 +54,6 @@ OPEN: tuple[Difference, ...] = (
         why="to do",
         example=Ask.of(target="/flags?answer=gone"),
         settle=drop_answered("x-flags"),
-    ),
-    Difference(
-        when="header operations of the only destination whose weight is not 0, among several",
-        gateway="are merged into the route's",
-        envoy="are a level of their own: the route's win",
-        why="to do",
-        example=Ask.of(target="/weights"),
-        settle=drop_answered("x-level"),
-    ),
-    Difference(
-        when='a rewrite with the match `prefix: ""`',
-        gateway="replaces the first slash",
-        envoy="replaces nothing, puts it in front",
-        why="to do",
-        example=Ask.of(target="/no-prefix", host="prefix.test"),
-        settle=lambda _, ours, theirs: (replace(ours, arrivals=theirs.arrivals), theirs),
-        concerns=lambda ask: ask.header("host") == ["prefix.test"],
-    ),
-    Difference(
-        when="own answers to gRPC requests",
-        gateway="are plain HTTP",
-        envoy="are `200` with `grpc-status`",
-        why="to do",
-        example=Ask.of("POST", host="nobody.test", headers=[("content-type", "application/grpc")]),
-        concerns=lambda ask: any(
-            value.startswith("application/grpc") for value in ask.header("content-type")
-        ),
-        settle=lambda _, ours, __: (ours, ours),
     ),
     Difference(
         when="a direct response with status 304",

@@ -211,6 +211,27 @@ def test_odd_requests_are_treated_alike(tmp_path: Path) -> None:
         assert compare(ask, ours, theirs, KNOWN) == [], ask.data[:200]
 
 
+ALIKE = [
+    Ask.of(target="/", host="order.test"),
+    Ask.of(target="/without"),
+    Ask.of(target="/named?q=%31"),
+    Ask.of(target="/named?%71=1"),
+    Ask.of(target="/named?q=1&q=%31"),
+    Ask.of(target="/weights"),
+    Ask.of(target="/no-prefix", host="prefix.test"),
+    Ask.of("POST", host="nobody.test", headers=[("content-type", "application/grpc")]),
+    Ask.of("POST", "/dead", headers=[("content-type", "application/grpc+proto")]),
+    Ask.of("POST", "/dead", headers=[("content-type", "application/grpcx")]),
+    Ask.of("POST", "/status", headers=[("content-type", "application/grpc")]),
+]
+
+
+def test_these_are_treated_alike(tmp_path: Path) -> None:
+    """What is easily taken for something else."""
+    for ask, ours, theirs in play(ALIKE, tmp_path):
+        assert compare(ask, ours, theirs, KNOWN) == [], ask.data[:200]
+
+
 def test_odd_answers_are_treated_alike(tmp_path: Path) -> None:
     """Framing, statuses without body, interim answers, hop-by-hop headers, and backends that break off."""
     asks = [
