@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.exchange.exchange import Exchange
     from gateway.upstream.errors import UpstreamError
 
+_UNFLAGGED = frozenset({"body", "method", "overloaded"})
 _OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
 
 
@@ -38,7 +39,13 @@ def failure(exchange: Exchange, error: UpstreamError | None) -> Reply:
     exchange.transport_failure = error.transport_failure
     headers = _OVERLOADED if error.flag is Flag.UPSTREAM_OVERFLOW else ()
     body = reset_body(error, retried=exchange.retries is not None and exchange.retries.made > 0)
-    return Reply(error.status, body, error.flag, error.details(), headers)
+    details = unrepeated(error.details(), exchange.retries_denied)
+    return Reply(error.status, body, error.flag, details, headers)
+
+
+def unrepeated(details: str, denied: str) -> str:
+    """Details that say why there was no retry, unless a flag does (URX, UO)."""
+    return f"{details},retry_denied{{{denied}}}" if denied in _UNFLAGGED else details
 
 
 def crude(exchange: Exchange, downstream: Downstream) -> None:

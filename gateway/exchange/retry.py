@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
+    from gateway.exchange.exchange import Exchange
     from gateway.routing.policies import RetryPolicy
+    from gateway.upstream import Cluster, Endpoint
     from gateway.upstream.pool import Pool
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -123,6 +125,21 @@ def backoff(policy: RetryPolicy, number: int, rng: Random) -> float:
     # 2**4 is beyond the cap already; a larger power would only overflow.
     longest: float = min(policy.backoff * 2 ** min(number - 1, 4), policy.max_backoff)
     return rng.random() * longest
+
+
+def avoided(
+    policy: RetryPolicy | None, exchange: Exchange, cluster: Cluster, made: int
+) -> tuple[Endpoint, ...]:
+    """The endpoints that retry `made` avoids; the attempt before it is the last of `exchange.earlier`.
+
+    With `retryRemoteLocalities` every second retry leaves the localities of all attempts before it.
+    """
+    tried: tuple[Endpoint, ...] = ()
+    if policy is None or policy.ignore_previous_hosts:
+        tried = tuple(attempt.endpoint for attempt in exchange.earlier)
+    if policy is not None and policy.remote_localities and made > 1:
+        return cluster.tiers({attempt.endpoint for attempt in exchange.earlier[: made // 2 * 2]}, tried)
+    return tried
 
 
 def reset_body(error: UpstreamError, *, retried: bool) -> bytes:

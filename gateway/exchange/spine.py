@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.exchange import fault, relay
-from gateway.exchange.answer import crude, failure
+from gateway.exchange.answer import crude, failure, unrepeated
 from gateway.exchange.deadlines import Deadlines
 from gateway.exchange.downstream import Aborted
 from gateway.exchange.exchange import ClientGone, Exchange
@@ -22,7 +22,8 @@ from gateway.exchange.head import compose, renumber, reply_headers, request_head
 from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
 from gateway.exchange.mirror import Shadows, wanted
 from gateway.exchange.replay import replay_for
-from gateway.exchange.retry import Outcome, Retries
+from gateway.exchange.retry import Outcome, Retries, avoided
+from gateway.exchange.stall import Stall
 from gateway.exchange.trial import Trial
 from gateway.exchange.upload import Upload
 from gateway.http.flags import Flag
@@ -387,6 +388,8 @@ class Spine:
             untouched=upload is None or upload.untouched,
         )
         exchange.retries_denied = verdict.denied
+        if verdict.denied:
+            exchange.details = unrepeated(exchange.details, verdict.denied)
         if verdict.flag is not None:
             exchange.flags = (*exchange.flags, verdict.flag)
         if not verdict.again:
@@ -398,8 +401,7 @@ class Spine:
         if upload is not None:
             upload.pause()
         relay.end_attempt(exchange)
-        if (route.retries is None or route.retries.ignore_previous_hosts) and exchange.endpoint is not None:
-            exchange.tried = (*exchange.tried, exchange.endpoint)
+        exchange.tried = avoided(route.retries, exchange, cluster, retries.made)
         if not verdict.at_once:
             seconds = retries.wait(self._dice)
             await self._patient(exchange, downstream, lambda: asyncio.sleep(seconds))
@@ -412,17 +414,21 @@ class Spine:
         """The body behind its first piece. What fails now can only be cut off."""
         if exchange.upload is not None:
             exchange.upload.forget()
+        patience = exchange.snapshot.config.settings.spec.timeouts.stream_idle
+        stall = Stall(exchange, self._deadlines.queue(patience), self._clock)
         try:
-            await relay.rest(exchange, downstream, pause)
+            await relay.rest(exchange, downstream, pause, stall)
         except UpstreamError as error:
             if exchange.gone:
                 raise ClientGone from None
             exchange.failure = error
             exchange.flags = (*exchange.flags, error.flag)
             exchange.details = error.details(started=True)
-            if cluster.outlier is not None and exchange.endpoint is not None:
+            if cluster.outlier is not None and exchange.endpoint is not None and error is not exchange.ended:
                 cluster.outlier.record(exchange.endpoint, exchange.upstream_status, error, self._clock())
             raise Aborted from error
+        finally:
+            stall.end()
 
     def _reply(
         self, exchange: Exchange, downstream: Downstream, reply: Reply, policy: Policy

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.selection import Member, select, warming
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from gateway.upstream.balancer import Balancer
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.connection import Connection
-    from gateway.upstream.endpoint import Endpoint
     from gateway.upstream.outlier import Detector
     from gateway.upstream.pool import Pool
 
 RESELECTIONS = 5
-"""How often `pick` tries to avoid a host that was tried (Istio: `host_selection_retry_max_attempts`)."""
+"""How often `pick` asks the policy again to avoid a host that was tried (Istio:
+`host_selection_retry_max_attempts`); then any other will do."""
+
+
+class Tiers(tuple[Endpoint, ...]):
+    """Endpoints to avoid that are whole tiers of priority: who is left may be in a tier without any load."""
+
+    __slots__ = ()
 
 
 class Cluster:
@@ -60,15 +67,32 @@ class Cluster:
 
         Who is ejected or fails its checks is not in the balancer (unless in panic), so this asks nobody.
         `key` is what consistent hashing hashes; without it those policies pick at random. `tried` are
-        avoided as far as the dice allow, except by hashing: there a key has one place (Istio: retries too).
+        avoided while there are others, except by hashing: there a key has one place (Istio: retries too).
         """
         endpoint = self.balancer.pick(key)
         if tried and endpoint in tried and (key is None or not self.balancer.hashes):
-            for _ in range(RESELECTIONS):
-                endpoint = self.balancer.pick(None)
-                if endpoint not in tried:
-                    break
+            return self._another(endpoint, tried)
         return endpoint
+
+    def _another(self, endpoint: Endpoint | None, tried: Sequence[Endpoint]) -> Endpoint | None:
+        """Somebody who was not tried, by the policy as far as the dice allow; `endpoint` when all were."""
+        balancer = self.balancer
+        for _ in range(RESELECTIONS):
+            other = balancer.pick(None)
+            if other not in tried:
+                return other
+        left = [item for item in balancer.endpoints if item not in tried]
+        if not left and isinstance(tried, Tiers):
+            every = (member.endpoint for member in self.members)
+            left = [item for item in every if item.healthy and item not in tried]
+        return balancer.rng.choice(left) if left else endpoint
+
+    def tiers(self, tried: Collection[Endpoint], avoided: Iterable[Endpoint] = ()) -> Tiers:
+        """`avoided`, and all endpoints of the tiers that `tried` are in (Istio `retryRemoteLocalities`)."""
+        found = {member.priority for member in self.members if member.endpoint in tried}
+        if found == {member.priority for member in self.members}:
+            return Tiers(avoided)  # They all had their turn: from the beginning.
+        return Tiers((*avoided, *(item.endpoint for item in self.members if item.priority in found)))
 
     def lease(self, endpoint: Endpoint) -> Connection | None:
         """A clean idle connection, without waiting; None when there is none."""
