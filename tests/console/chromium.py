@@ -229,10 +229,9 @@ class Tab:
         """Text into what has the focus."""
         self.send("Input.insertText", text=text)
 
-    def shoot(self, path: Path, *, quality: int | None = None) -> None:
-        """A picture of the whole page."""
+    def shoot(self, path: Path, *, most: int) -> None:
+        """A picture of the page, `most` pixels high."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        form = {"format": "png"} if quality is None else {"format": "jpeg", "quality": quality}
-        shot = self.send("Page.captureScreenshot", clip=clip, captureBeyondViewport=True, **form)
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], most), "scale": 1}
+        shot = self.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))

@@ -34,6 +34,11 @@ def graph(sources: Sources, flows: Flows) -> dict[str, Any]:
     return _Drawing(sources, flows).drawn()
 
 
+def _plainness(domain: str) -> tuple[bool, int]:
+    """Names before addresses and patterns, short before long."""
+    return not domain[:1].isalpha(), len(domain)
+
+
 class _Drawing:
     def __init__(self, sources: Sources, flows: Flows) -> None:
         self._snapshot = sources.control.snapshot
@@ -53,7 +58,7 @@ class _Drawing:
                     entry = found.setdefault(route_key(route), ([], [], []))
                     entry[0].append(route)
                     entry[1].append(listener.name)
-                    entry[2].extend(sorted(set(domains) - set(entry[2]), key=len)[:3])
+                    entry[2].extend(sorted(set(domains) - set(entry[2]), key=_plainness)[:3])
         order = sorted(found, key=lambda key: -self._flows.route(key)["rps"])
         shown = set(order[:MOST_ROUTES])
         routes = [self._route(key, *found[key]) for key in found if key in shown]

@@ -55,15 +55,19 @@ def _attention(sources: Sources) -> Iterator[dict[str, str]]:
             text = f"{counts[severity]} {severity}{many} about the serving configuration"
             yield _item(severity, text, "#/configuration")
     for name, cluster in sorted(control.snapshot.clusters.items()):
-        out = [each.address for each in cluster.endpoints if is_out(each)]
-        if out:
-            place = f"{cluster.config.host} {cluster.config.subset}".rstrip()
-            text = (
-                f"{', '.join(out[:3])} gets no requests: ejected from {place}, or failing its health checks"
-            )
-            yield _item("warning", text, f"#/clusters?q={name}")
+        place = f"{cluster.config.host} {cluster.config.subset}".rstrip()
+        out = [endpoint for endpoint in cluster.endpoints if is_out(endpoint)]
+        for words, ejected in (("ejected from", True), ("failing the health checks of", False)):
+            which = [each.address for each in out if (each.ejected_until is not None) is ejected]
+            if which:
+                yield _item("warning", f"{_some(which)} {words} {place}", f"#/clusters?q={name}")
         if not cluster.endpoints:
             yield _item("error", f"{name} has no endpoint", f"#/clusters?q={name}")
+
+
+def _some(addresses: list[str]) -> str:
+    more = len(addresses) - 3
+    return ", ".join(addresses[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 def _item(severity: str, text: str, link: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ export function ceiling(value) {
  * `at`: moments in seconds; `lines`: [{name, values, kind, format}]; `cursor`: index under the pointer or null;
  * `span`: seconds that the axis covers; `floor`/`top`: ends of the scale when they are not 0 and the maximum.
  */
-export function chart({ id, name, at, lines, format, width, cursor, span = 900, floor = 0, top = null }) {
+export function chart({ id, name, at, lines, format, width, cursor, span, floor = 0, top = null }) {
   const all = lines.flatMap((line) => line.values.filter((value) => value !== null));
   const high = top ?? ceiling(Math.max(...all, floor));
   const end = at.length ? at[at.length - 1] : Date.now() / 1000;
@@ -35,7 +35,7 @@ export function chart({ id, name, at, lines, format, width, cursor, span = 900, 
       height: HEIGHT,
       viewBox: `0 0 ${width} ${HEIGHT}`,
       role: "img",
-      "aria-label": summary(name, at, lines, format),
+      "aria-label": summary(name, at, lines, format, span),
       "data-chart": id,
       "data-left": MARGIN.left,
       "data-width": inner.width,
@@ -68,14 +68,14 @@ export function chart({ id, name, at, lines, format, width, cursor, span = 900, 
   );
 }
 
-function summary(name, at, lines, format) {
+function summary(name, at, lines, format, span) {
   if (!at.length) return `${name}: nothing yet`;
   const told = lines.map((line) => {
     const values = line.values.filter((value) => value !== null);
     if (!values.length) return `${line.name} none`;
     return `${line.name} now ${format(line.values.at(-1))}, highest ${format(Math.max(...values))}`;
   });
-  return `${name}, last 15 minutes: ${told.join("; ")}`;
+  return `${name}, last ${Math.round(span / 60)} minutes: ${told.join("; ")}`;
 }
 
 function grid(floor, high, format, y, width) {
@@ -114,7 +114,7 @@ function path(line, at, x, y) {
 
 function numbers(name, at, lines, format) {
   const rows = [];
-  for (let index = at.length - 1; index >= 0 && rows.length < 15; index -= 30) rows.push(index);
+  for (let index = at.length - 1; index >= 0 && rows.length < 15; index -= 6) rows.push(index);
   if (!rows.length) return null;
   return h(
     "details",

@@ -21,8 +21,18 @@ export function render(data, view) {
     heading("Clusters"),
     h("form", { class: "filters", role: "search" }, field("Filter", h("input", { type: "search", name: "q", value: view.params.get("q") ?? "", placeholder: "service, subset or address" }))),
     data.hidden ? h("p", { class: "notice" }, `The busiest ${data.clusters.length}; ${data.hidden} more are not shown.`) : null,
-    clusters.length ? h("div", { class: "stack" }, clusters.map(card)) : h("p", { class: "empty" }, "No cluster."),
+    clusters.length ? h("div", { class: "stack" }, clusters.sort(unwellFirst).map(card)) : h("p", { class: "empty" }, "No cluster."),
   ];
+}
+
+/** Who has endpoints out comes first, then who has traffic; else the order of names. */
+function unwellFirst(one, other) {
+  const rank = (cluster) => (out(cluster) ? 0 : cluster.rps > 0 ? 1 : 2);
+  return rank(one) - rank(other);
+}
+
+function out(cluster) {
+  return cluster.endpoints.filter((endpoint) => endpoint.health !== "healthy").length;
 }
 
 function text(cluster) {
@@ -30,7 +40,7 @@ function text(cluster) {
 }
 
 function card(cluster) {
-  const failing = cluster.endpoints.filter((endpoint) => endpoint.health !== "healthy").length;
+  const failing = out(cluster);
   return h(
     "section",
     { class: "card", "data-key": cluster.name },

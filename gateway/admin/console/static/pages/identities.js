@@ -40,5 +40,5 @@ function ends(item, now) {
   if (item.error) return badge("cannot be read", "bad");
   const left = item.not_after - now;
   const kind = left < 7 * DAY ? "bad" : left < 30 * DAY ? "warn" : "good";
-  return [badge(left > 0 ? `in ${span(left)}` : `${span(-left)} ago`, kind), h("span", { class: "sub" }, when(item.not_after))];
+  return [badge(left > 0 ? `in ${span(left)}` : `${span(-left)} ago`, kind), h("span", { class: "sub" }, when(item.not_after).slice(0, 10))];
 }

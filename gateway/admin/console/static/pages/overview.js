@@ -73,9 +73,11 @@ function tiles(data) {
 function charts(history, view) {
   const wide = view.width >= 900;
   const width = Math.floor(wide ? (view.width - 40) / 3 - 34 : view.width - 34);
-  const shared = { at: history.at, width, cursor: view.memory.cursor ?? null };
+  const known = history.at.length ? history.at.at(-1) - history.at[0] : 0;
+  const minutes = Math.min(Math.max(Math.ceil(known / 60), 2), 15);
+  const shared = { at: history.at, width, cursor: view.memory.cursor ?? null, span: minutes * 60 };
   return section(
-    "Last 15 minutes",
+    `Last ${minutes} minutes`,
     { class: "charts" },
     h(
       "div",
