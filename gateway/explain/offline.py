@@ -1,7 +1,7 @@
 """The decision about a request that nobody sent, step by step, without sending anything.
 
-Lifetime: request. Hygiene, match, checks and header operations are the data path's own objects; only their
-order is written here again, and a test holds the head that is told against the one that a backend receives.
+Lifetime: request. Hygiene, match, checks and the head are the data path's own; only their order is written
+here again, and a test holds the head that is told against the one that a backend receives.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.facts import ExchangeFacts
+from gateway.exchange.head import compose
 from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
 from gateway.explain.answer import Answer, answer_of
 from gateway.explain.causes import Diagnosis, Happened, diagnose
 from gateway.explain.forwarding import Plan, Target, plan_of, target_of
 from gateway.explain.judging import at_destination, at_listener, passed
 from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM
-from gateway.http.secrets import clean_headers, clean_query
+from gateway.http.secrets import clean_headers, clean_query, clean_target
 from gateway.routing.explain import Choice, choose
 
 if TYPE_CHECKING:
@@ -199,27 +199,18 @@ def _ended(targets: Sequence[Target]) -> Answer | None:
 
 
 def _head(exchange: Exchange, route: Route, destination: Destination) -> tuple[str, ...]:
-    """The lines of the head sent upstream on the first try, credentials hidden (spine, step 7)."""
-    request = exchange.request
+    """The lines of the head sent upstream on the first try, credentials hidden."""
+    request, body = exchange.request, exchange.body
     exchange.route, exchange.destination = route, destination
-    headers = [pair for pair in request.headers if pair[0] != b"x-request-id"]
-    headers.append((b"x-request-id", EXAMPLE_ID.encode()))
-    headers.append((b"x-envoy-attempt-count", b"1"))
-    if route.timeout is not None:
-        headers.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (route.timeout * 1000.0)))
-    if destination.request_ops is not None:
-        headers = destination.request_ops.apply(headers, ExchangeFacts(exchange))
-    path = request.path if route.rewrite is None else route.rewrite(request.path)
-    query = b"?" + request.query if request.query else b""
-    if path != request.path:
-        headers.append((b"x-envoy-original-path", request.path + query))
-    if exchange.body == CHUNKED:
-        headers.append((b"transfer-encoding", b"chunked"))
-    elif exchange.body != NO_BODY:
-        headers.append((b"content-length", b"%d" % exchange.body))
-    authority = request.authority if destination.authority is None else destination.authority
-    target = path.decode("latin-1")
-    if request.query:
-        target += "?" + clean_query(request.query.decode("latin-1"))
+    kept = request.headers
+    request.headers = [pair for pair in kept if pair[0] != b"x-request-id"]
+    request.headers.append((b"x-request-id", EXAMPLE_ID.encode()))
+    target, authority, headers = compose(exchange, route, destination)
+    request.headers = kept
     lines = [f"{name}: {value}" for name, value in clean_headers(headers)]
-    return (f"{request.method} {target} HTTP/1.1", f"host: {authority.decode('latin-1')}", *lines)
+    if body == CHUNKED:
+        lines.append("transfer-encoding: chunked")
+    elif body != NO_BODY:
+        lines.append(f"content-length: {body}")
+    shown = clean_target(target.decode("latin-1"))
+    return (f"{request.method} {shown} HTTP/1.1", f"host: {authority.decode('latin-1')}", *lines)

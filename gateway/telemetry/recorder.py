@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.exchange.exchange import Exchange
-    from gateway.http.request import Request
     from gateway.routing import Destination, Route
+    from gateway.upstream import UpstreamError
 
 KEPT = 1000
 """Exchanges of each ring."""
@@ -154,10 +154,10 @@ class Recorder:
         if ended_at >= self._next:
             self._close(ended_at)
         exchange.connection = exchange.response_headers = None
-        if exchange.failure is not None:
-            # A traceback holds the frames it went through, and all they knew.
-            exchange.failure = exchange.failure.with_traceback(None)
-            exchange.failure.__context__ = exchange.failure.__cause__ = None
+        if exchange.upload is not None:
+            exchange.upload = exchange.uploaded = None
+        if exchange.trial is not None:
+            exchange.trial = None
         generation = exchange.snapshot.generation
         if generation != self._past.generation:
             self._past = Past(generation)
@@ -167,7 +167,7 @@ class Recorder:
             request.repeated
             or len(b"".join(request.header_map.values())) + len(request.path) + len(request.query) > LARGE
         ):
-            _cut(request)
+            _cut(exchange)
         entry = (exchange, ended_at)
         self.recent.append(entry)
         key = (exchange.route, exchange.destination)
@@ -177,7 +177,9 @@ class Recorder:
         line.durations.append(ended_at - exchange.started_at)
         status = exchange.status
         if 0 < status < 400 and not exchange.flags:
-            return
+            return  # Went well, so nothing was raised.
+        _forget(exchange.failure)
+        _forget(exchange.ended)
         if status >= 500:
             line.failures += 1
             self.failed.append(entry)
@@ -267,8 +269,15 @@ def _key(route: Route | None, destination: Destination | None) -> Key:
     return Key(route.name or source, source, "" if destination is None else destination.cluster_name)
 
 
-def _cut(request: Request) -> None:
+def _forget(error: UpstreamError | None) -> None:
+    """A traceback holds the frames it went through, and all they knew."""
+    if error is not None:
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+
+
+def _cut(exchange: Exchange) -> None:
     """Makes a large head small; one with repeated lines may be ordinary."""
+    request = exchange.request
     size = sum(len(name) + len(value) for name, value in request.headers)
     if size + len(request.path) + len(request.query) <= LARGE:
         return
@@ -276,3 +285,4 @@ def _cut(request: Request) -> None:
     request.header_map = dict(request.headers)
     request.repeated = len(request.header_map) != len(request.headers)
     request.path, request.query = request.path[: 8 * CUT], request.query[: 8 * CUT]
+    exchange.parts = (request.path, request.authority, request.headers)

@@ -129,8 +129,16 @@ def test_nothing_of_a_connection_is_kept_alive() -> None:
             connect(heavy)
         return caught.value
 
-    made = exchange("/x", 503, connection=heavy, upload_task=heavy, response_headers=[(b"a", b"b" * 60_000)])
-    made.failure = fail()
+    made = exchange(
+        "/x",
+        503,
+        connection=heavy,
+        upload=heavy,
+        uploaded=lambda: heavy,
+        trial=heavy,
+        response_headers=[(b"a", b"b" * 60_000)],
+    )
+    made.failure, made.ended = fail(), fail()
     made.flags = (Flag.UPSTREAM_TERMINATION,)
     recorder = Recorder()
     recorder.record(made, 1.0)
