@@ -140,6 +140,12 @@ FAULTS = _counter(
 )
 MIRRORS = _counter("gateway_mirrors_total", "Copies of requests sent elsewhere.", "virtual_service", "route")
 ENDPOINTS = _gauge("gateway_cluster_endpoints", "Endpoints of a cluster.", "cluster", merge="max")
+AVAILABLE = _gauge(
+    "gateway_cluster_endpoints_available",
+    "Endpoints that get requests: neither ejected nor failing their checks.",
+    "cluster",
+    merge="min",
+)
 EJECTED = _gauge(
     "gateway_ejections_active",
     "Endpoints out of rotation for their failures; of workers, the worst.",

@@ -35,6 +35,9 @@ def cluster_families(clusters: Mapping[str, Cluster]) -> Iterator[Family]:
         pool = cluster.pool
         endpoints = list(pool.endpoints.values())
         sheet[catalog.ENDPOINTS][at] = len(endpoints)
+        sheet[catalog.AVAILABLE][at] = sum(
+            not endpoint.failed_check and endpoint.ejected_until is None for endpoint in endpoints
+        )
         sheet[catalog.POOL_CONNECTIONS][at] = pool.connections
         sheet[catalog.POOL_PENDING][at] = pool.pending
         active = sheet[catalog.POOL_ACTIVE][at] = sum(endpoint.active for endpoint in endpoints)
@@ -47,6 +50,7 @@ def cluster_families(clusters: Mapping[str, Cluster]) -> Iterator[Family]:
 
 _CLUSTERS = (
     catalog.ENDPOINTS,
+    catalog.AVAILABLE,
     catalog.POOL_CONNECTIONS,
     catalog.POOL_PENDING,
     catalog.POOL_ACTIVE,

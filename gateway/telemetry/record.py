@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.exchange.exchange import Exchange
+    from gateway.http.headers import Headers
     from gateway.routing.snapshot import Snapshot
     from gateway.security.counts import PolicyCounts
     from gateway.security.state import SecurityState
@@ -107,6 +108,10 @@ class Telemetry:
             self.log.record(exchange, ended_at, self._wall_clock(), self._later)
         for observer in self._observers:
             observer(exchange, ended_at)
+
+    def context(self, exchange: Exchange, headers: Headers, attempt: int) -> Headers:
+        """`headers` with the trace context of a repeated attempt; untraced requests keep theirs."""
+        return headers if self._tracing is None else self._tracing.headers(exchange, headers, attempt)
 
     def families(self) -> list[Family]:
         """Every number of this gateway, all its workers together; called in a thread."""

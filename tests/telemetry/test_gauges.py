@@ -92,7 +92,7 @@ def test_an_ejected_endpoint_is_told_with_its_reason() -> None:
     cluster.endpoints[1].failed_check = True
     found = by_metric(cluster_families(snapshot.clusters))
 
-    assert found[catalog.EJECTED] == {CLUSTER: 1}
+    assert (found[catalog.EJECTED], found[catalog.AVAILABLE]) == ({CLUSTER: 1}, {CLUSTER: 0})
     assert found[catalog.EJECTIONS][*CLUSTER, ("reason", "consecutive_5xx")] == 1
     assert found[catalog.ENDPOINT_EJECTED][bad] == 1
     assert sorted(found[catalog.ENDPOINT_HEALTHY].values()) == [0, 1]
