@@ -19,11 +19,12 @@ from uuid import uuid4
 
 from gateway.tls.handshakes import CLOSED, TIMEOUT, TOO_MANY, UNKNOWN_NAME, reason_of
 from gateway.tls.hello import MAX_BYTES, NOT_TLS, read_hello
-from gateway.tls.identity import breach
+from gateway.tls.identity import breach, identify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.http.peer import Peer
     from gateway.tls.handshakes import Handshakes
     from gateway.tls.servers import ServerTable, TlsServer
 
@@ -47,13 +48,15 @@ class SecureListener:
     def __init__(
         self,
         listening: socket.socket,
-        protocol: Callable[[], asyncio.Protocol],
+        protocol: Callable[[Peer], asyncio.Protocol],
         *,
         table: Callable[[], ServerTable | None],
         patience: Callable[[], float],
         handshakes: Handshakes,
     ) -> None:
-        """`table` and `patience` (seconds of a handshake) are asked for each connection."""
+        """`protocol` makes the protocol of a connection, for the peer it came from; `table` and `patience`
+        (seconds of a handshake) are asked for each.
+        """
         self.protocol = protocol
         self.table = table
         self.patience = patience
@@ -246,12 +249,13 @@ class _Threshold(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """The handshake is complete."""
-        reason = breach(transport.get_extra_info("ssl_object"))
+        connection = transport.get_extra_info("ssl_object")
+        reason = breach(connection)
         if reason:
             self._listener.handshakes.failed(reason, self._arrival.client, self._arrival.name)
             transport.abort()
             return
         self._listener.handshakes.completed()
-        protocol = self._listener.protocol()
+        protocol = self._listener.protocol(identify(connection))
         transport.set_protocol(protocol)
         protocol.connection_made(transport)

@@ -10,6 +10,7 @@ configuration anew for each connection, so `adopt`, called in the lifespan, stil
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, Final
 
 import uvicorn.config
@@ -40,6 +41,7 @@ def adopt(receive: Any) -> str | None:
             " its own limits and deadlines hold, and it may accept requests that we would refuse."
         )
     _believe_nobody(config)
+    _resume_nothing(config)
     if isinstance(config.http_protocol_class, type) and issubclass(config.http_protocol_class, EdgeProtocol):
         return None
     if config.http in _REPLACED:
@@ -49,6 +51,13 @@ def adopt(receive: Any) -> str | None:
         f"uvicorn was told to use --http {config.http}, which knows no limits on heads and no deadlines."
         f" Leave --http away, or say --http {PROTOCOL}."
     )
+
+
+def _resume_nothing(config: uvicorn.Config) -> None:
+    """No tickets where clients show certificates (`--ssl-cert-reqs`): a resumed session would skip them."""
+    if config.ssl is not None and config.ssl.verify_mode:
+        config.ssl.num_tickets = 0
+        config.ssl.options |= ssl.OP_NO_TICKET
 
 
 def _believe_nobody(config: uvicorn.Config) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.asgi import Gateway
     from gateway.config import GatewaySettings
+    from gateway.http.peer import Peer
 
 FAREWELL: Final = 0.5
 """Seconds between the first signal and closed listeners."""
@@ -61,22 +62,24 @@ class EdgeServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then accepts."""
         self._hurry = asyncio.Event()
-        secure = self.gateway.control.tls.ports
-        opened = sockets or []
-        await super().startup([each for each in opened if each.getsockname()[1] not in secure])
-        if not self.should_exit:
-            self.servers += [self._secure(each) for each in opened if each.getsockname()[1] in secure]
+        await super().startup([])  # Which ports speak TLS is known when the application has started.
+        for each in sockets or ():
+            self.servers.append(await self._accept_on(each))
         if self._announce is not None and not self.should_exit:
             self._announce(self.gateway)
 
-    def _secure(self, listening: socket.socket) -> Any:
-        """Accepts TLS connections on a socket."""
+    async def _accept_on(self, listening: socket.socket) -> Any:
+        """Begins to accept, in plain text or in TLS as the configuration has it for the port."""
         control, loop = self.gateway.control, asyncio.get_running_loop()
         port = listening.getsockname()[1]
 
-        def protocol() -> asyncio.Protocol:
-            return EdgeProtocol(self.config, self.server_state, self.lifespan.state, loop)
+        def protocol(peer: Peer | None = None) -> asyncio.Protocol:
+            made = EdgeProtocol(self.config, self.server_state, self.lifespan.state, loop)
+            made.peer = peer
+            return made
 
+        if port not in control.tls.ports:
+            return await loop.create_server(protocol, sock=listening, backlog=self.config.backlog)
         return SecureListener(
             listening,
             protocol,

@@ -93,6 +93,7 @@ class Store:
         self.handshakes = handshakes or Handshakes()
         self.secured: Secured | None = None
         """What is in use; None before the first `commit`."""
+        self._held: tuple[Secured | None, tuple[Held, ...]] = (None, ())
         self.changes = 0
         """How often credentials changed on disk and were put to use."""
         self.changed_at: float | None = None
@@ -112,12 +113,13 @@ class Store:
 
     def certificates(self) -> tuple[Held, ...]:
         """Every certificate in use, the first to expire first."""
-        if self.secured is None:
-            return ()
-        every = [material for group in self.secured.materials.values() for material in group]
-        return tuple(
-            sorted({item for material in every for item in held(material)}, key=lambda item: item.not_after)
-        )
+        secured, held_by = self._held
+        if secured is not self.secured:
+            every = [] if self.secured is None else self.secured.materials.values()
+            found = {item for group in every for material in group for item in held(material)}
+            held_by = tuple(sorted(found, key=lambda item: item.not_after))
+            self._held = self.secured, held_by
+        return held_by
 
     def prepare(self, config: Config, destinations: Mapping[str, Destination]) -> Secured:
         """Reads every credential that the configuration names. Changes nothing; may run in a thread."""

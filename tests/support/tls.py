@@ -13,7 +13,7 @@ from typing import Any
 from gateway.config import load
 from gateway.http.peer import Peer
 from gateway.server.acceptor import SecureListener
-from gateway.tls import Store, identify
+from gateway.tls import Store
 
 PORT = 8443
 """In documents; where it really listens is the kernel's choice."""
@@ -44,15 +44,14 @@ def secure(store: Store, routes: Path) -> None:
 class Caller(asyncio.Protocol):
     """Answers each piece with it, and remembers who sent it."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, peer: Peer) -> None:
         self.door = door
+        self.door.peers.append(peer)
         self.transport: Any = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        connection = transport.get_extra_info("ssl_object")
-        self.door.peers.append(identify(connection))
-        self.door.connections.append(connection)
+        self.door.connections.append(transport.get_extra_info("ssl_object"))
         self.door.callers.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -121,7 +120,7 @@ async def door(folder: Path, *servers: str, quiet: bool = False) -> AsyncIterato
         made = Door(store, routes)
         made.listener = SecureListener(
             listening,
-            lambda: Caller(made),
+            lambda peer: Caller(made, peer),
             table=lambda: store.table(PORT),
             patience=lambda: made.patience,
             handshakes=store.handshakes,
