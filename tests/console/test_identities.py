@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from console.minted import certificate
 
 from gateway.admin.console import Sources
 from gateway.admin.console.identities import callers, identities
@@ -19,37 +15,10 @@ from gateway.control import Control
 from gateway.http.peer import Peer
 
 
-def certificate(folder: Path, name: str, days: int) -> Path:
-    """A certificate and its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    names = [
-        x509.DNSName(name),
-        x509.UniformResourceIdentifier("spiffe://cluster.local/ns/default/sa/gateway"),
-    ]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=30))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / f"{name}.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return path
-
-
 @pytest.fixture
 def told(tmp_path: Path):
     later, sooner = certificate(tmp_path, "later.example", 90), certificate(tmp_path, "sooner.example", 2)
+    lost = certificate(tmp_path, "lost.example", 2)
     path = tmp_path / "routes.yaml"
     path.write_text(f"""\
 apiVersion: networking.istio.io/v1
@@ -65,12 +34,13 @@ kind: DestinationRule
 metadata: {{name: b}}
 spec:
   host: b.example
-  trafficPolicy: {{tls: {{mode: SIMPLE, caCertificates: {tmp_path}/missing.pem}}}}
+  trafficPolicy: {{tls: {{mode: SIMPLE, caCertificates: {lost}}}}}
 """)
     control = Control(path, watch=False)
 
     async def main():
         control.load_first()
+        lost.unlink()
         return identities(Sources(control))
 
     return asyncio.run(main())

@@ -42,8 +42,18 @@ class Use(NamedTuple):
 
 
 def identities(sources: Sources) -> dict[str, Any]:
-    """Certificates with the days they have left, soonest first, and the policies about who may call."""
+    """Certificates, the policies about who may call, and who did."""
     config = sources.control.snapshot.config
+    return {
+        "now": time.time(),
+        "certificates": certificates(config),
+        "policies": list(_policies(config)),
+        "callers": callers(sources.recorder),
+    }
+
+
+def certificates(config: Config) -> list[dict[str, Any]]:
+    """Every certificate that a document names a file of, the one that ends first before the others."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for use in _uses(config):
         for shown in _certificates(use.path):
@@ -53,13 +63,7 @@ def identities(sources: Sources) -> dict[str, Any]:
             text = f"{use.role} of {use.of}"
             if text not in entry["used"]:
                 entry["used"].append(text)
-    certificates = sorted(found.values(), key=lambda item: item["not_after"])
-    return {
-        "now": time.time(),
-        "certificates": certificates,
-        "policies": list(_policies(config)),
-        "callers": callers(sources.recorder),
-    }
+    return sorted(found.values(), key=lambda item: item["not_after"])
 
 
 def callers(recorder: Recorder | None) -> list[dict[str, Any]]:

@@ -5,9 +5,13 @@ Lifetime: request (pure functions).
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
+from gateway.admin.console.identities import certificates
 from gateway.admin.console.places import cluster_label, is_out
 
 if TYPE_CHECKING:
@@ -15,7 +19,12 @@ if TYPE_CHECKING:
 
     from gateway.admin.console.flows import Flows
     from gateway.admin.console.sources import Sources
+    from gateway.upstream import Cluster
 
+MOST_ITEMS: Final = 20
+"""Things that need attention; who has more has one problem, not twenty."""
+SOON: Final = 14 * 86400.0
+"""Seconds before the end of a certificate from which it is worth a word."""
 BUSIEST: Final = 8
 """Routes and clusters on the page."""
 
@@ -34,7 +43,7 @@ def overview(sources: Sources, flows: Flows) -> dict[str, Any]:
         "history": flows.history(),
         "routes": flows.busiest_routes(BUSIEST),
         "clusters": [{**cluster_label(name), **shown} for name, shown in flows.busiest_clusters(BUSIEST)],
-        "attention": list(_attention(sources)),
+        "attention": list(islice(_attention(sources), MOST_ITEMS)),
     }
 
 
@@ -45,24 +54,45 @@ def _attention(sources: Sources) -> Iterator[dict[str, str]]:
         error = control.counts.last_error or "it has errors"
         yield _item("error", f"The last change was refused: {error}", "#/configuration")
     if str(control.state) != "ready":
-        yield _item(
-            "warning", f"The gateway is {control.state}: load balancers stay away.", "#/configuration"
-        )
+        text = f"The gateway is {control.state}: load balancers stay away."
+        yield _item("warning", text, "#/configuration")
     counts = Counter(finding.severity for finding in control.serving_findings)
     for severity in ("error", "warning"):
         if counts[severity]:
             many = "" if counts[severity] == 1 else "s"
             text = f"{counts[severity]} {severity}{many} about the serving configuration"
             yield _item(severity, text, "#/configuration")
+    yield from _ending(sources)
     for name, cluster in sorted(control.snapshot.clusters.items()):
-        place = f"{cluster.config.host} {cluster.config.subset}".rstrip()
-        out = [endpoint for endpoint in cluster.endpoints if is_out(endpoint)]
-        for words, ejected in (("ejected from", True), ("failing the health checks of", False)):
-            which = [each.address for each in out if (each.ejected_until is not None) is ejected]
-            if which:
-                yield _item("warning", f"{_some(which)} {words} {place}", f"#/clusters?q={name}")
-        if not cluster.endpoints:
-            yield _item("error", f"{name} has no endpoint", f"#/clusters?q={name}")
+        link = f"#/clusters?q={quote(name)}"
+        yield from (_item(severity, text, link) for severity, text in _unwell(cluster))
+
+
+def _ending(sources: Sources) -> Iterator[dict[str, str]]:
+    now = time.time()
+    for certificate in certificates(sources.control.snapshot.config):
+        what = f"{certificate['path']}, {certificate['used'][0]}"
+        if "error" in certificate:
+            yield _item("error", f"{what}: {certificate['error']}", "#/identities")
+        elif certificate["not_after"] < now:
+            yield _item("error", f"{what}, has ended", "#/identities")
+        elif certificate["not_after"] < now + SOON:
+            days = int((certificate["not_after"] - now) / 86400)
+            yield _item("warning", f"{what}, ends in {days} days", "#/identities")
+
+
+def _unwell(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    place = f"{cluster.config.host} {cluster.config.subset}".rstrip()
+    if not cluster.endpoints:
+        yield "error", f"{cluster.name} has no endpoint"
+    out = [endpoint for endpoint in cluster.endpoints if is_out(endpoint)]
+    for words, ejected in (("ejected from", True), ("failing the health checks of", False)):
+        which = [each.address for each in out if (each.ejected_until is not None) is ejected]
+        if which:
+            yield "warning", f"{_some(which)} {words} {place}"
+    full = [breaker.limit for breaker in cluster.pool.breakers() if breaker.open]
+    if full:
+        yield "warning", f"{place} is at its limit: {', '.join(full)}".replace("_", " ")
 
 
 def _some(addresses: list[str]) -> str:
