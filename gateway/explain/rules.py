@@ -97,11 +97,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
             " use",
         ),
         Rule(
-            _RESET + r".*(?i:hostname|ip_address_mismatch|subject_alt|SAN\b|not_valid_for)",
+            _RESET + r".*(?i:hostname|ip_address_mismatch|subject_alt|verify_san|not_valid_for)",
             "{place} showed a certificate of another name than the one we expect: {why}",
             "the certificate of the backend {place}, or `tls.subjectAltNames` and `tls.sni` of its"
             " DestinationRule",
             "issue the certificate for the name the DestinationRule expects, or correct the DestinationRule",
+        ),
+        Rule(
+            _RESET + r".*(?i:revoked)",
+            "the certificate of {place} was revoked by the authority that signed it: {why}",
+            "the certificate of the backend {place}",
+            "issue a new one; the list that names it is `tls.caCrl` of the DestinationRule",
         ),
         Rule(
             _RESET + r".*(?i:certificate_verify|unknown_ca|self.signed|unable_to_get_(?:local_)?issuer)",

@@ -174,6 +174,11 @@ def test_the_flag_that_says_why(flags: tuple[str, ...], principal: str) -> None:
         ("remote_connection_failure|delayed_connect_error:_Too_many_open_files", "could not open a socket"),
         ("remote_connection_failure|TLS_error:_certificate_has_expired", "has expired"),
         ("remote_connection_failure|TLS_error:_Hostname_mismatch", "another name"),
+        ("remote_connection_failure|TLS_error:_CERTIFICATE_VERIFY_FAILED:verify_SAN_list", "another name"),
+        (
+            "remote_connection_failure|TLS_error:_CERTIFICATE_VERIFY_FAILED:_certificate_revoked",
+            "was revoked",
+        ),
         ("remote_connection_failure|TLS_error:_self_signed_certificate", "not signed by a root"),
         ("remote_connection_failure|TLS_error:_tlsv13_alert_certificate_required", "refused our certificate"),
         ("remote_connection_failure|TLS_error:_WRONG_VERSION_NUMBER", "TLS handshake with"),

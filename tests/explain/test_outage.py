@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from remembering import Remembering, remembering
 from support.backend import SilentPort, dead_port
+from support.certificates import Certs, authority, leaf
 from support.stage import Backend, Call, answering, route, service
 
 Play = Callable[[Remembering], Awaitable[Any]]
@@ -141,6 +143,53 @@ def test_a_black_hole(tmp_path: Path) -> None:
                 told = await gateway.told("why", "last")
                 assert "UF" in told["flags"]
                 assert "did not answer the connection attempt in time" in told["cause"]
+
+    asyncio.run(main())
+
+
+SECURED = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: reviews}}
+spec:
+  host: reviews
+  trafficPolicy: {{tls: {{mode: SIMPLE, caCertificates: {authorities}, subjectAltNames: [{name}]}}}}
+---"""
+
+
+@pytest.mark.parametrize(
+    ("days", "name", "words"),
+    [
+        (-1, "reviews", "because a certificate has expired"),
+        (1, "ratings", "a certificate of another name than the one we expect"),
+    ],
+)
+def test_a_backend_s_certificate_is_no_good(tmp_path: Path, days: int, name: str, words: str) -> None:
+    """It ran out, or it is somebody else's: the backend and the DestinationRule are named."""
+    certs = Certs(tmp_path)
+    shown = leaf(valid=(timedelta(days=-2), timedelta(days=days)), dns_names=("reviews",))
+    authorities = tmp_path / "authority.crt"
+    authorities.write_bytes(authority().pem)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certs.server(shown))
+        port = server.sockets[0].getsockname()[1]
+        config = service("reviews", port) + route("reviews", REVIEWS)
+        async with (
+            server,
+            remembering(tmp_path, config + SECURED.format(authorities=authorities, name=name)) as gateway,
+        ):
+            await gateway.running.get("/x")
+            await gateway.ended()
+            told = await gateway.told("why", "last")
+            assert "UF" in told["flags"]
+            assert words in told["cause"]
+            assert f"127.0.0.1:{port}" in told["culprit"]
+            assert told["transport_failure"].startswith("TLS_error:")
 
     asyncio.run(main())
 
