@@ -58,7 +58,7 @@ def admin_app(
     console = Console(Sources(control, recorder, edge))
     remembered = []
     if recorder is not None:
-        remembered = [*requests.routes(recorder, control), *stats.routes(recorder, control)]
+        remembered = [*requests.routes(recorder, control, edge), *stats.routes(recorder, control)]
     return Starlette(
         routes=[
             *console.routes(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.explain.story import story, summary
+from gateway.explain.story import rejected_story, story, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +29,8 @@ FILTERS = ("id", "failed", "status", "flag", "route", "cluster", "endpoint", "pa
 """Query parameters of `/requests`."""
 
 
-def routes(recorder: Recorder, control: Control) -> list[Route]:
-    """`/requests?…` and `/requests/ID`.
+def routes(recorder: Recorder, control: Control, edge: Callable[[], Any] = lambda: None) -> list[Route]:
+    """`/requests?…` and `/requests/ID`; `edge` gives who remembers requests that were no valid HTTP.
 
     `failed=1`: only those that went wrong (5xx, clients that left, answers cut off). `status` is a code or a
     class (`503`, `5xx`), `flag` one of Envoy's (`UF`; `any`: has one), `route` a name or where it is written,
@@ -55,7 +55,10 @@ def routes(recorder: Recorder, control: Control) -> list[Route]:
         )
 
     async def one(request: Request) -> Response:
-        entry = recorder.find(request.path_params["id"])
+        wanted = request.path_params["id"]
+        entry = recorder.find(wanted)
+        if entry is None and (rejected := _rejected(edge(), wanted)) is not None:
+            return await _json(lambda: rejected_story(rejected))
         if entry is None:
             return PlainTextResponse(
                 "no such request is remembered: it is too long ago, or it came elsewhere\n", 404
@@ -64,6 +67,13 @@ def routes(recorder: Recorder, control: Control) -> list[Route]:
         return await _json(lambda: story(entry, recorder.moment(entry.ended_at), snapshot))
 
     return [Route("/requests", many), Route("/requests/{id:path}", one)]
+
+
+def _rejected(edge: Any, wanted: str) -> Any:
+    """The request of this id among those that the protocol class refused."""
+    if edge is None:
+        return None
+    return next((item for item in tuple(edge.refusals.last) if item.request_id == wanted), None)
 
 
 class Wanted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.explain.causes import Happened, diagnose
 from gateway.explain.judging import at_gateway, verdicts
@@ -76,6 +76,57 @@ def story(entry: Entry, at: float, snapshot: Snapshot) -> dict[str, Any]:
         "trace": _trace(exchange),
         "attempts": _waterfall(exchange, ended_at),
         **_decision(exchange, snapshot),
+    }
+
+
+class Rejected(Protocol):
+    """A request that never became one: not valid HTTP, or too large (`gateway.server.refusal`)."""
+
+    at: float
+    request_id: str
+    reason: str
+    status: int
+    client: str
+    head: bytes
+    """First bytes, without credentials."""
+
+
+def rejected_story(rejected: Rejected) -> dict[str, Any]:
+    """What there is to tell of it, in the words of `story`."""
+    line = rejected.head.split(b"\r\n", 1)[0].decode("latin-1")
+    method, _, rest = line.partition(" ")
+    told = diagnose(
+        Happened(
+            status=rejected.status,
+            details=rejected.reason,
+            client=rejected.client,
+            method=method,
+            path=clean(rest.partition(" ")[0]),
+        )
+    )
+    return {
+        "id": rejected.request_id,
+        "at": _moment(rejected.at),
+        "method": method,
+        "authority": "",
+        "path": clean(rest.partition(" ")[0]),
+        "protocol": rest.rpartition(" ")[2],
+        "status": rejected.status,
+        "flags": [],
+        "details": rejected.reason,
+        "client": rejected.client,
+        "duration_ms": 0.0,
+        "cause": told.cause,
+        "culprit": told.culprit,
+        "remedy": told.remedy,
+        "notes": ["It was refused before it became a request; its first bytes are under `head`."],
+        "head": clean(rejected.head.decode("latin-1")),
+        **dict.fromkeys(
+            ("route", "source", "cluster", "endpoint", "transport_failure", "trace", "changed"), ""
+        ),
+        "attempts": [],
+        "policies": [],
+        "decision": None,
     }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from gateway.exchange.exchange import Attempt, Exchange
 from gateway.http.flags import Flag
 from gateway.http.peer import Peer
 from gateway.http.request import Request
+from gateway.server.refusal import SEVERAL_HOSTS, Refusals
 from gateway.telemetry.recorder import Recorder
 
 SECRET = "pl4nt3dS3cr3t"
@@ -50,7 +52,7 @@ spec:
 Play = Callable[[httpx.AsyncClient, Recorder, Control], Awaitable[None]]
 
 
-def serve(folder: Path, play: Play) -> None:
+def serve(folder: Path, play: Play, **more: Any) -> None:
     async def main() -> None:
         file = folder / "routes.yaml"
         await asyncio.to_thread(file.write_text, CONFIG)
@@ -58,7 +60,7 @@ def serve(folder: Path, play: Play) -> None:
         control.load_first()
         await control.start()
         recorder = Recorder()
-        listener = AdminListener(address="127.0.0.1:0", recorder=recorder)
+        listener = AdminListener(address="127.0.0.1:0", recorder=recorder, **more)
         await listener.start(control)
         try:
             async with httpx.AsyncClient(base_url=f"http://{listener.address}") as client:
@@ -232,6 +234,22 @@ def test_an_unknown_request_is_404(tmp_path: Path) -> None:
         assert "no such request" in answer.text
 
     serve(tmp_path, play)
+
+
+def test_a_request_that_was_no_valid_http_is_told(tmp_path: Path) -> None:
+    """It has an id as well; what it sent is shown without credentials."""
+    refusals = Refusals()
+    head = b"GET /a?token=pl4nt3dS3cr3t HTTP/1.1\r\nHost: a\r\nHost: b\r\nCookie: id=pl4nt3dS3cr3t\r\n\r\n"
+    wanted = refusals.record(SEVERAL_HOSTS, head, ("203.0.113.7", 5000), 1_700_000_000.0)
+
+    async def play(client: httpx.AsyncClient, recorder: Recorder, control: Control) -> None:
+        answer = await client.get(f"/requests/{wanted}")
+        told = answer.json()
+        assert (told["status"], told["details"], told["method"]) == (400, "several_hosts", "GET")
+        assert "Host header" in told["cause"]
+        assert SECRET not in answer.text
+
+    serve(tmp_path, play, edge=lambda: SimpleNamespace(refusals=refusals))
 
 
 def test_planted_secrets_never_show(tmp_path: Path) -> None:
