@@ -18,6 +18,12 @@ ENDPOINTS = (
     ("GET", "/status", "generation, state, last reload and its findings"),
     ("GET", "/config_dump", "what serves: files, documents, virtual hosts and routes; without secrets"),
     ("GET", "/clusters", "clusters, endpoints, connections; ?format=json"),
+    (
+        "GET",
+        "/requests?failed=1",
+        "the last requests; filters: id, status, flag, route, cluster, path, min_ms, limit",
+    ),
+    ("GET", "/stats.json", "rates, success and durations by route and cluster, of the last seconds"),
     ("GET", "/metrics", "Prometheus text; also at /stats/prometheus"),
     ("GET", "/logging", "levels of the loggers"),
     ("POST", "/logging?level=debug", "sets one, for all of the gateway or ?logger=NAME"),
