@@ -78,8 +78,13 @@ class ServerContext(ssl.SSLContext):
 class ClientContext(ssl.SSLContext):
     """Originates TLS with one set of credentials. Remembers a session for each server name."""
 
-    sessions: dict[str | None, ssl.SSLObject]
-    """The last connection to each server name: its session may have come after its handshake."""
+    sessions: dict[str, ssl.SSLObject]
+    """The last connection to each server name: its session may come long after its handshake."""
+
+    def remember(self, connection: ssl.SSLObject, name: str) -> None:
+        """Offers the session of a connection, whose other side is who it should be, to the next one."""
+        if name in self.sessions or len(self.sessions) < _REMEMBERED_SESSIONS:
+            self.sessions[name] = connection
 
     def wrap_bio(  # the event loops make their connections with this, and give no session
         self,
@@ -90,14 +95,11 @@ class ClientContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """A connection that offers the session of the one before."""
-        name = server_hostname.decode() if isinstance(server_hostname, bytes) else server_hostname
+        name = server_hostname.decode() if isinstance(server_hostname, bytes) else server_hostname or ""
         before = self.sessions.get(name)
         if session is None and before is not None:
             session = before.session
-        made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        if name in self.sessions or len(self.sessions) < _REMEMBERED_SESSIONS:
-            self.sessions[name] = made
-        return made
+        return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 def server_context(

@@ -41,16 +41,20 @@ class Origination:
     names: tuple[str, ...]
 
     def breach(self, connection: ssl.SSLObject) -> str:
-        """Why the backend is not who it should be, as Envoy's transport failure reason; empty when it is."""
-        if not self.names or self.context.verify_mode is ssl.CERT_NONE:
-            return ""
+        """Why the backend is not who it should be, as Envoy's transport failure reason; empty when it is, and
+        then its session is remembered.
+        """
+        if self.names and self.context.verify_mode is not ssl.CERT_NONE and not self._carries(connection):
+            return "TLS_error:_CERTIFICATE_VERIFY_FAILED:verify_SAN_list"
+        self.context.remember(connection, self.sni)
+        return ""
+
+    def _carries(self, connection: ssl.SSLObject) -> bool:
+        der = connection.getpeercert(True)
         try:
-            der = connection.getpeercert(True)
-            if der and parsed(der).carries(self.names):
-                return ""
+            return der is not None and parsed(der).carries(self.names)
         except Unreadable:
-            pass
-        return "TLS_error:_CERTIFICATE_VERIFY_FAILED:verify_SAN_list"
+            return False
 
 
 def client_sources(tls: ClientTLSSettings, base: Path, folders: tuple[Path, ...]) -> tuple[Source, ...]:

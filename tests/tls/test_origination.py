@@ -299,6 +299,32 @@ def test_a_new_connection_resumes_the_session(run: Run, tmp_path: Path, certs: C
 
 
 @LOOPS
+def test_many_connections_open_at_once(run: Run, tmp_path: Path, certs: Certs) -> None:
+    """Each may offer the session of another that has just been made, or is still being made."""
+
+    async def main() -> None:
+        context = certs.server(leaf(dns_names=("reviews.test",)), authority())
+        async with (
+            backend(context) as it,
+            origin(
+                tmp_path,
+                it.port,
+                "mode: MUTUAL, sni: reviews.test, "
+                "clientCertificate: certs/default/tls.crt, privateKey: certs/default/tls.key,"
+                " caCertificates: certs/ca.crt",
+            ) as side,
+        ):
+            for _ in range(3):
+                assert await asyncio.gather(*(side.get() for _ in range(20))) == [b"ok"] * 20
+                (endpoint,) = side.cluster.endpoints
+                for connection in tuple(endpoint.idle):
+                    connection.close()
+            assert sum(connection.session_reused for connection in it.seen) > 20
+
+    run(main())
+
+
+@LOOPS
 def test_changed_credentials_use_no_old_connection(run: Run, tmp_path: Path, certs: Certs) -> None:
     """Idle ones close at once, busy ones when they are released; nothing under way is cut off."""
     certs.put("mine", leaf(principal="cluster.local/ns/default/sa/mine"), authority())

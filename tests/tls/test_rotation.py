@@ -125,7 +125,11 @@ def test_removed_trust_is_not_resumed_past(
     async def main() -> None:
         async with door(tmp_path, MUTUAL % "") as it:
             context = rememberer(certs, leaf(principal=SLEEP), version)
-            assert await it.call(context) == b"ping"
+            reader, writer = await it.open(context)
+            writer.write(b"ping")
+            assert await reader.readexactly(4) == b"ping"
+            context.remember(writer.get_extra_info("ssl_object"), "shop.test")
+            writer.transport.abort()
             assert await it.call(context) == b"ping"
             assert [peer.principal for peer in it.peers] == [SLEEP, SLEEP]
             # Only 1.2's own memory resumes: without tickets, 1.3 has nothing to.
