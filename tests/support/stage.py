@@ -55,7 +55,7 @@ class Backend:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Backend]:
-        """Listens on a free port of 127.0.0.1."""
+        """Listens on a free port of 127.0.0.1; the second time, on the same one."""
         tasks: set[asyncio.Task[None]] = set()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +72,7 @@ class Backend:
                 tasks.discard(task)
                 writer.close()
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(accept, "127.0.0.1", self.port, limit=1 << 20)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -167,11 +167,15 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, config: str, *, http: Any = EdgeProtocol) -> AsyncIterator[Stage]:
-    """Serves `config` on a free port of 127.0.0.1; the log goes to a file. `http`: uvicorn's option."""
+async def stage(
+    folder: Path, config: str, *, http: Any = EdgeProtocol, settings: str = ""
+) -> AsyncIterator[Stage]:
+    """Serves `config` on a free port of 127.0.0.1; the log goes to a file. `http`: uvicorn's option;
+    `settings`: further fields of GatewaySettings, YAML indented by two.
+    """
     log, path = folder / "access.log", folder / "routes.yaml"
     log.touch()
-    path.write_text(SETTINGS % log + "\n" + config)
+    path.write_text((SETTINGS % log).removesuffix("---") + settings + "\n---\n" + config)
     gateway = Gateway([path])
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
