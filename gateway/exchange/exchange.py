@@ -87,8 +87,8 @@ class Exchange:
     """Of the last attempt."""
     connection: Connection | None = None
     """Of the last attempt."""
-    parts: Parts
-    """What is sent upstream, framing apart."""
+    parts: Parts = (b"", b"", [])
+    """What is sent upstream, framing apart; no target: nothing is sent yet."""
     retries: Retries | None = None
     """Made by the first failure."""
     tried: tuple[Endpoint, ...] = ()

@@ -22,19 +22,17 @@ class ExchangeFacts:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self.request = exchange.request
-        self.request_headers: Headers = exchange.request.headers
+        self.request = request = exchange.request
+        target, authority, headers = exchange.parts
+        self.request_headers: Headers = headers if target else request.headers
+        """As sent upstream, once they are."""
+        self.request_authority = authority or request.authority
+        """`:authority`, likewise."""
+        self.request_target = target or (
+            request.path + b"?" + request.query if request.query else request.path
+        )
+        """`:path`, likewise: request operations see the one before a rewrite (semantics §3.6.5)."""
         self.response_headers: Headers = exchange.response_headers or []
-
-    @property
-    def request_authority(self) -> bytes:
-        """`:authority` as the client sent it."""
-        return self.request.authority
-
-    @property
-    def request_target(self) -> bytes:
-        """`:path` before any rewrite: operations run first (semantics §3.6.5)."""
-        return self.request.path + b"?" + self.request.query if self.request.query else self.request.path
 
     @property
     def protocol(self) -> str:

@@ -5,6 +5,7 @@ Lifetime: config (constants) and plain functions.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway.exchange.facts import ExchangeFacts
@@ -39,7 +40,11 @@ def compose(exchange: Exchange, route: Route, destination: Destination) -> Parts
             original = request.path + b"?" + request.query if request.query else request.path
             headers.append((b"x-envoy-original-path", original))
     target = path + b"?" + request.query if request.query else path
-    return target, request.authority if destination.authority is None else destination.authority, headers
+    authority = destination.authority
+    if authority is None:
+        return target, request.authority, headers
+    headers.append((b"x-envoy-original-host", request.authority))
+    return target, authority, headers
 
 
 def renumber(exchange: Exchange, route: Route, number: int) -> None:
@@ -78,7 +83,8 @@ def reply_headers(reply: Reply, request_id: str, server: bytes) -> Headers:
         names = {name for name, _ in headers}
         if b"content-type" not in names:
             headers.append((b"content-type", b"text/plain"))
-    headers.append((b"content-length", b"%d" % len(reply.body)))
+    if reply.status != HTTPStatus.NOT_MODIFIED:  # It would be the length of what was not modified.
+        headers.append((b"content-length", b"%d" % len(reply.body)))
     headers.append((b"x-request-id", request_id.encode("ascii")))
     if server:
         headers.append((b"server", server))
