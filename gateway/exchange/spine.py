@@ -437,11 +437,12 @@ class Spine:
         if is_call(exchange.request):
             reply = for_call(reply)
         exchange.status = reply.status
-        headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
-        headers = relay.operated(exchange, headers)
         exchange.details = reply.details
         if reply.flag is not None and reply.flag not in exchange.flags:
-            exchange.flags = (reply.flag, *exchange.flags)
+            exchange.flags = (*exchange.flags, reply.flag)
+        headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
+        if reply.operated:
+            headers = relay.operated(exchange, headers)
         exchange.committed = True
         body = b"" if exchange.request.method == "HEAD" else reply.body
         exchange.bytes_sent = len(body)

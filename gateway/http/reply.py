@@ -24,6 +24,8 @@ class Reply:
     """Headers beyond content-type and content-length, lower-case names."""
     close: bool = False
     """Close the downstream connection afterwards: its framing can no longer be trusted."""
+    operated: bool = True
+    """Whether the route's header operations are for it, too; a preflight's answer is made before they are."""
 
 
 NO_ROUTE = Reply(404, b"", Flag.NO_ROUTE, "route_not_found")

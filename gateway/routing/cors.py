@@ -84,7 +84,7 @@ class Cors:
             headers.append((b"access-control-max-age", self._max_age))
         if allowed:
             headers += self._exposed
-        return Reply(200, details="cors_response", headers=tuple(headers))
+        return Reply(200, details="cors_response", headers=tuple(headers), operated=False)
 
     def mark(self, request: Request, headers: Headers) -> Headers:
         """Response headers with what an allowed origin may do; the same list when there is nothing to say."""

@@ -46,7 +46,7 @@ def test_an_allowed_preflight_is_answered_here() -> None:
     reply = cors().preflight(preflight(), DICE)
 
     assert reply is not None
-    assert (reply.status, reply.body, reply.details) == (200, b"", "cors_response")
+    assert (reply.status, reply.body, reply.details, reply.operated) == (200, b"", "cors_response", False)
     assert short(reply.headers) == {
         "allow-origin": "http://ok",
         "allow-credentials": "true",
