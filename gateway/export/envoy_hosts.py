@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     def name(self) -> str:
         """As Istio names routes in logs."""
         parts = [self.http.name, self.match.name if self.match else None]
-        return ".".join(part for part in parts if part) or "default"
+        return ".".join(part for part in parts if part)
 
     @property
     def catches_all(self) -> bool:

@@ -110,7 +110,7 @@ class JsonLine:
             f',"upstream_host":{quote(endpoint.address) if endpoint else "null"}'
             f',"upstream_cluster":{quote(destination.cluster_name) if destination else "null"}'
             f',"downstream_local_address":{quote(exchange.downstream_local_address)}'
-            f',"route_name":{quote(route.name) if route else "null"}}}\n'
+            f',"route_name":{quote(route.name) if route and route.name else "null"}}}\n'
         )
         if len(self._tails) >= MOST_CACHED:
             self._tails.clear()
