@@ -9,6 +9,7 @@ from differential.play import Ask
 from differential.settle import (
     arrived,
     asked_again,
+    asked_host,
     default_port,
     drop_answered,
     empty_query,
@@ -113,6 +114,14 @@ TABLE: tuple[Difference, ...] = (
         why="there is nothing to tell",
         example=Ask.of(target="/same"),
         settle=unchanged_path,
+    ),
+    Difference(
+        when="an authority that both a rule and one of its several destinations set",
+        gateway="`x-envoy-original-host` is what the client asked for",
+        envoy="`x-envoy-original-host` is the destination's, which the rule's replaced",
+        why="nobody ever asked for that one",
+        example=Ask.of(target="/authorities"),
+        settle=asked_host,
     ),
     Difference(
         when="characters in a rewrite that may not stand in a path (`<`, `>`, blanks)",

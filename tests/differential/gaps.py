@@ -9,65 +9,8 @@ import sys
 
 from differential.difference import Difference
 from differential.differences import TABLE
-from differential.play import Ask
-from differential.settle import (
-    drop_answered,
-    only_envoy_forwards,
-    preflight_without_operations,
-)
-from differential.which import sends
 
-OPEN: tuple[Difference, ...] = (
-    Difference(
-        when="a preflight that is answered here, on a route with `headers.response`",
-        gateway="gets the route's header operations",
-        envoy="does not: it never comes to the router",
-        why="to do",
-        example=Ask.of(
-            "OPTIONS",
-            "/preflight",
-            headers=[("origin", "https://o.test"), ("access-control-request-method", "PUT")],
-        ),
-        concerns=sends("access-control-request-method"),
-        settle=preflight_without_operations,
-    ),
-    Difference(
-        when="`x-envoy-original-host`",
-        gateway="is not added",
-        envoy="tells the authority before a rewrite",
-        why="to do",
-        example=Ask.of(target="/authority"),
-        settle=only_envoy_forwards("x-envoy-original-host"),
-    ),
-    Difference(
-        when="`%REQ(x)%` in response headers, where the route changes header x of the request",
-        gateway="is what the client sent",
-        envoy="is what the backend got",
-        why="to do",
-        example=Ask.of(target="/changed"),
-        settle=drop_answered("x-told"),
-    ),
-    Difference(
-        when="`%RESPONSE_FLAGS%` in headers of answers the gateway makes itself",
-        gateway="is `-`",
-        envoy="is the flag",
-        why="to do",
-        example=Ask.of(target="/flags?answer=gone"),
-        settle=drop_answered("x-flags"),
-    ),
-    Difference(
-        when="a direct response with status 304",
-        gateway="has `content-length: 0`",
-        envoy="has none",
-        why="to do",
-        example=Ask.of(target="/not-modified"),
-        settle=lambda _, ours, theirs: (
-            drop_answered("content-length")(_, ours, theirs)
-            if ours.status == 304 and not ours.arrivals
-            else (ours, theirs)
-        ),
-    ),
-)
+OPEN: tuple[Difference, ...] = ()
 """What is not the same yet, and should be."""
 
 KNOWN = (*TABLE, *OPEN)

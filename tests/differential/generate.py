@@ -89,7 +89,7 @@ def uri_matches(draw: st.DrawFn) -> Any:
     kind = draw(st.sampled_from(("exact", "prefix", "prefix", "regex")))
     if kind == "regex":
         return {"regex": draw(st.sampled_from([text for text in REGEXES if text]))}
-    return {kind: draw(st.sampled_from(PATHS))}
+    return {kind: draw(st.sampled_from((*PATHS, "") if kind == "prefix" else PATHS))}
 
 
 METHODS = ({"exact": "GET"}, {"exact": "get"}, {"regex": "GET|PUT"}, {"prefix": "P"})
@@ -155,11 +155,15 @@ ANSWER_VALUES = (
     "plain",
     "100%%",
     "%REQ(accept)%",
+    "%REQ(x-a)%",
+    "%REQ(:PATH)% %REQ(:AUTHORITY)%",
+    "%RESPONSE_FLAGS%",
+    "%RESPONSE_CODE_DETAILS%",
+    "%ROUTE_NAME%",
     "%RESPONSE_CODE%",
     "%RESP(x-twice)%",
     "%REQ(:METHOD)%",
 )
-"""For responses: of the request only headers that no operation changes, and no flags (differences.OPEN)."""
 
 
 @st.composite
@@ -172,6 +176,8 @@ def operations(draw: st.DrawFn, values: tuple[str, ...] = VALUES) -> dict[str, A
         if changes:
             # Istio's map has one entry a name; two spellings of one would have no order.
             found[field] = {name.lower(): value for name, value in changes.items()}
+    if values is VALUES and draw(st.integers(0, 7)) == 0:
+        found.setdefault("set", {})["host"] = draw(st.sampled_from(("set.test", "SET.test:81")))
     removed = draw(st.lists(st.sampled_from(("x-a", "X-B", "user-agent", "x-twice", "server")), max_size=2))
     if removed:
         found["remove"] = list(dict.fromkeys(removed))

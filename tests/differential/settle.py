@@ -193,11 +193,13 @@ def no_empty_allowance(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome,
     return ours, replace(theirs, headers=tuple(kept))
 
 
-def preflight_without_operations(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
-    if ask.method == "OPTIONS" and ours.status == theirs.status == 200 and not ours.arrivals:
-        kept = [pair for pair in ours.headers if not pair[0].startswith("x-") or pair in theirs.headers]
-        return replace(ours, headers=tuple(kept)), theirs
-    return ours, theirs
+def asked_host(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    asked = (ask.header("host") or [""])[0]
+    if any(dict(one.headers).get("x-envoy-original-host", asked) != asked for one in ours.arrivals):
+        return ours, theirs
+    return ours, arrived(
+        theirs, lambda one: replace(one, headers=put(one.headers, "x-envoy-original-host", asked))
+    )
 
 
 def put(headers: Iterable[tuple[str, str]], name: str, value: str) -> tuple[tuple[str, str], ...]:
