@@ -46,12 +46,18 @@ class IssuerServer:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        for _ in range(3):  # A connection may be accepted and not yet made known to us.
+            await asyncio.sleep(0)
         self._server.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._server.wait_closed()
+        async with asyncio.timeout(10):
+            # Before Python 3.12 `wait_closed` does not wait for connections.
+            while getattr(self._server, "_active_count", 0):
+                await asyncio.sleep(0.001)
+            await self._server.wait_closed()
 
     async def asked_times(self, count: int) -> None:
         """Waits until so many requests have come."""
