@@ -4,7 +4,7 @@ import { h, s } from "./dom.js";
 import { clock } from "./format.js";
 
 const HEIGHT = 170;
-const MARGIN = { top: 10, right: 12, bottom: 22, left: 46 };
+const MARGIN = { top: 10, right: 12, bottom: 22, left: 52 };
 
 /** The least round number that is not below `value`. */
 export function ceiling(value) {

@@ -169,13 +169,19 @@ function list(data) {
   return h("ul", { class: "tree" }, data.listeners.map((listener) =>
     h("li", null,
       h("div", { class: "leaf" }, h("strong", null, listener.name === "mesh" ? "gateway" : listener.name), lock(listener.tls)),
-      h("ul", null, data.routes.filter((route) => data.edges.some((edge) => edge.from === listener.id && edge.to === route.id)).map((route) => routeItem(route, data, clusters))))));
+      h("ul", null, taken(listener, data).map(([route, edge]) => routeItem(route, edge, data, clusters))))));
 }
 
-function routeItem(route, data, clusters) {
+/** Routes of a listener with what it sends there. One that several listeners share is told where it has requests. */
+function taken(listener, data) {
+  const pairs = data.routes.map((route) => [route, data.edges.find((edge) => edge.from === listener.id && edge.to === route.id)]);
+  return pairs.filter(([route, edge]) => edge && (edge.rps > 0 || !route.rps));
+}
+
+function routeItem(route, edgeIn, data, clusters) {
   const edges = data.edges.filter((edge) => edge.from === route.id && clusters.has(edge.to));
   return h("li", { "data-key": route.id },
-    h("div", { class: "leaf" }, h("a", { href: `#/routes?q=${encodeURIComponent(route.source)}` }, route.name || route.source), flow(route), route.answers ? badge("answers itself") : null),
+    h("div", { class: "leaf" }, h("a", { href: `#/routes?q=${encodeURIComponent(route.source)}` }, route.name || route.source), flow(edgeIn), route.answers ? badge("answers itself") : null),
     edges.length ? h("ul", null, edges.map((edge) => clusterItem(edge, clusters.get(edge.to)))) : null);
 }
 
