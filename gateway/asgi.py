@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.admin import AdminListener
 from gateway.config import ConfigError, render
 from gateway.control import Control
+from gateway.control.pauses import considerate
 from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.spine import Spine
 from gateway.telemetry.record import Telemetry
@@ -107,7 +108,7 @@ class Gateway:
         if not control.generation:
             control.load_first()
         await control.start()
-        self.telemetry.certificates = control.tls.certificates
+        self.telemetry.certificates, self.telemetry.gently = control.tls.certificates, considerate
         self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation
         spine = self._spine = Spine(self._snapshot, self.telemetry.record)

@@ -83,8 +83,8 @@ class JsonLine:
         connection, peer = exchange.connection, request.peer
         return (
             f'{{"start_time":"{self._stamp}{int((began - second) * 1000):03d}Z"'
-            f',"method":"{request.method}"'
-            f',"path":{quote(path[:LONGEST_VALUE].decode("latin-1"))},"protocol":"{exchange.protocol}"'
+            f',"method":{quote(request.method)}'
+            f',"path":{quote(path[:LONGEST_VALUE].decode("latin-1"))},"protocol":{quote(exchange.protocol)}'
             f',"response_code":{exchange.status},"response_flags":"{",".join(flags) if flags else "-"}"'
             f',"response_code_details":{quote(details) if details else "null"}'
             f',"connection_termination_details":null'
@@ -94,11 +94,11 @@ class JsonLine:
             f',"upstream_service_time":{int(service * 1000) if service >= 0 else "null"}'
             f',"x_forwarded_for":{cached(forwarded) or self._quoted(forwarded)}'
             f',"user_agent":{cached(agent) or self._quoted(agent)}'
-            f',"request_id":"{exchange.request_id}"'
+            f',"request_id":{quote(exchange.request_id)}'
             f',"authority":{cached(authority) or self._quoted(authority)}'
             f',"upstream_local_address":'
             f"{'null' if connection is None else quote(connection.local_address)}"
-            f',"downstream_remote_address":"{exchange.downstream_remote_address}"'
+            f',"downstream_remote_address":{quote(exchange.downstream_remote_address)}'
             f',"requested_server_name":{quote(peer.sni) if peer is not None and peer.sni else "null"}'
             f"{tail}"
         )

@@ -6,6 +6,7 @@ Lifetime: process.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gateway.telemetry import catalog
@@ -29,6 +30,7 @@ from gateway.telemetry.tracing.tracing import Tracing
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.exchange.exchange import Exchange
@@ -56,6 +58,8 @@ class Telemetry:
         """Whose keys and rate limits are told of."""
         self.policies: Callable[[], PolicyCounts | None] = lambda: None
         """Gives what authorization policies counted."""
+        self.gently: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Surrounds what a thread of ours does: `gateway.control.pauses.considerate`."""
         self._observers: tuple[Callable[[Exchange, float], None], ...] = ()
         self._shared: Shared | None = None
         self._tracing: Tracing | None = None
@@ -75,7 +79,7 @@ class Telemetry:
         self.runtime.lag.start(loop)
         self.follow(snapshot)
         if self._shared is None and (shared := Shared.from_environment()) is not None:
-            shared.start(self._own)
+            shared.start(self._own, self.gently)
             self._shared = shared
 
     def around(self, serve: Serve, settings: GatewaySettingsSpec) -> Serve:

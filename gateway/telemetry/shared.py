@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from gateway.telemetry.families import Family, from_plain, join, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    Gentle = AbstractContextManager[None]
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +65,9 @@ class Shared:
             return None
         return cls(folder)
 
-    def start(self, read: Callable[[], Iterable[Family]]) -> None:
-        """Begins to write what `read` gives, until `stop`."""
-        self._thread = threading.Thread(target=self._run, args=(read,), name="metrics", daemon=True)
+    def start(self, read: Callable[[], Iterable[Family]], gently: Callable[[], Gentle] = nullcontext) -> None:
+        """Begins to write what `read` gives, until `stop`; `gently` surrounds each time."""
+        self._thread = threading.Thread(target=self._run, args=(read, gently), name="metrics", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -73,13 +77,14 @@ class Shared:
             self._thread.join(2.0)
             self._thread = None
 
-    def _run(self, read: Callable[[], Iterable[Family]]) -> None:
+    def _run(self, read: Callable[[], Iterable[Family]], gently: Callable[[], Gentle]) -> None:
         pause, ended = INTERVAL, False
         while not ended:
             ended = self._stop.wait(pause)
             began = time.thread_time()
             try:
-                self.write(read())
+                with gently():
+                    self.write(read())
             except OSError as error:
                 logger.warning("metrics cannot be shared in %s: %s", self._folder, error.strerror)
                 return

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-
 from support.process import PATIENCE, ROOT, free_port
 
 UNPACKED = ROOT / ".venv" / "debian" / "usr" / "bin"

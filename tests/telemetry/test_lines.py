@@ -57,6 +57,18 @@ def test_a_line_says_what_happened() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ['"', "\\", "\n", "x\x1b[2J", '","a","'])
+def test_whatever_a_foreign_server_says_is_quoted(text: str) -> None:
+    """Inside of another application, method and client address may be anything."""
+    exchange, end = finished(SNAPSHOT, method=text)
+    exchange.peer, exchange.request.client_ip, exchange.protocol = (text, 1), text, text
+    written = JsonLine()(exchange, end, 1.0)
+    line = json.loads(written)
+
+    assert written[:-1].isprintable()
+    assert (line["method"], line["protocol"], line["downstream_remote_address"]) == (text, text, f"{text}:1")
+
+
 def test_a_failure_is_told_by_flags_and_details() -> None:
     """Several flags stand in the order they were set; what is not there is null."""
     flags = (Flag.UPSTREAM_CONNECT_FAILURE, Flag.RETRIES_EXHAUSTED)
