@@ -79,7 +79,11 @@ class JsonLine:
         path = request.path + b"?" + request.query if request.query else request.path
         service = exchange.service_time
         flags, details, failure = exchange.flags, exchange.details, exchange.transport_failure
-        forwarded, agent, authority = get(b"x-forwarded-for"), get(b"user-agent"), request.authority
+        forwarded, agent, authority = (
+            get(b"x-forwarded-for"),
+            get(b"user-agent"),
+            exchange.parts[1] or request.authority,
+        )
         connection, peer = exchange.connection, request.peer
         return (
             f'{{"start_time":"{self._stamp}{int((began - second) * 1000):03d}Z"'

@@ -69,6 +69,17 @@ def test_whatever_a_foreign_server_says_is_quoted(text: str) -> None:
     assert (line["method"], line["protocol"], line["downstream_remote_address"]) == (text, text, f"{text}:1")
 
 
+def test_the_host_that_was_sent_upstream_is_logged() -> None:
+    """As in Envoy: after a rewrite, while the path is the one before it."""
+    exchange, end = finished(SNAPSHOT)
+    exchange.parts = (b"/elsewhere", b"inside.example.com", [])
+    line = json.loads(JsonLine()(exchange, end, 1.0))
+
+    assert line["authority"] == "inside.example.com"
+    assert line["path"] == "/productpage/reviews/17?lang=en"
+    assert '"inside.example.com"' in TextLine()(exchange, end, 1.0)
+
+
 def test_a_failure_is_told_by_flags_and_details() -> None:
     """Several flags stand in the order they were set; what is not there is null."""
     flags = (Flag.UPSTREAM_CONNECT_FAILURE, Flag.RETRIES_EXHAUSTED)
