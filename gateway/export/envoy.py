@@ -122,7 +122,7 @@ def _virtual_hosts(
     """Domains with the same entries share a virtual host."""
     groups: dict[tuple[int, ...], tuple[list[str], list[Entry]]] = {}
     for domain, entries in hosts.domains().items():
-        secure = hosts.https_only(domain)
+        secure = domain in hosts.secure
         key = (secure, *(id(part) for entry in entries for part in (entry.http, entry.match)))
         groups.setdefault(key, ([], entries))[0].append(domain)
     found = []
@@ -133,7 +133,7 @@ def _virtual_hosts(
             "routes": list(_routes(entries, hosts.address[1], plan, settings, notes)),
             "include_request_attempt_count": True,
         }
-        if hosts.https_only(domains[0]):
+        if domains[0] in hosts.secure:
             host["require_tls"] = "ALL"
         found.append(host)
     return found

@@ -63,6 +63,8 @@ class HostList:
         self.address = address
         self.servers: list[tuple[Gateway, Server]] = []
         """Of the Gateway documents; none on the listener without."""
+        self.secure: set[str] = set()
+        """Domains whose plain requests are sent to https."""
         self._entries: dict[str, dict[int, Entry]] = {}
         self._aliases: dict[str, list[tuple[bool, str]]] = {}
 
@@ -90,15 +92,6 @@ class HostList:
                 found[alias] = found[full]
         return found
 
-    def https_only(self, name: str) -> bool:
-        """Whether plain requests for a domain are sent to https; the first server that has a host decides."""
-        patterns: dict[str, bool] = {}
-        for _, server in self.servers:
-            for host in server.hosts:
-                patterns.setdefault(domain(host.rpartition("/")[2]), server.https_redirect)
-        fitting = [pattern for pattern in patterns if narrower(pattern, name) == name]
-        return bool(fitting) and patterns[max(fitting, key=len)]
-
 
 def host_lists(config: Config, notes: list[str]) -> list[HostList]:
     """Every listener; what cannot be exported is told in `notes`."""
@@ -123,7 +116,9 @@ def host_lists(config: Config, notes: list[str]) -> list[HostList]:
             if server.https_redirect:
                 # Redirects hosts that no VirtualService names, too.
                 for host in server.hosts:
-                    listener.add([domain(host.rpartition("/")[2])], (), own=True)
+                    name = domain(host.rpartition("/")[2])
+                    listener.secure.add(name)
+                    listener.add([name], (), own=True)
     return found
 
 
@@ -161,6 +156,8 @@ def _bind(
         entries = list(_entries(service, set(known) or {MESH}, listener, delegates, settings))
         for aliases in hosts:
             listener.add(aliases, entries, own=own)
+        if entries:
+            _secure(listener, listener.servers, namespace, hosts)
         return
     for key in known:
         if key not in wanted:
@@ -175,6 +172,23 @@ def _bind(
         for aliases in hosts:
             shared = (narrower(alias, pattern) for pattern in patterns for alias in aliases)
             listener.add(list(dict.fromkeys(host for host in shared if host)), entries, own=own)
+        if entries:
+            mine = [(gateway, server) for gateway, server in listener.servers if _key(gateway) == key]
+            _secure(listener, mine, namespace, hosts)
+
+
+def _secure(
+    listener: HostList,
+    servers: Iterable[tuple[Gateway, Server]],
+    namespace: str,
+    hosts: Iterable[Sequence[str]],
+) -> None:
+    """Notes the domains that a server which redirects has in common with a VirtualService (`RequireTls`)."""
+    for gateway, server in servers:
+        if server.https_redirect:
+            for pattern in _patterns(gateway, server, namespace):
+                shared = (narrower(alias, pattern) for aliases in hosts for alias in aliases)
+                listener.secure.update(host for host in shared if host)
 
 
 def _key(gateway: Gateway) -> str:

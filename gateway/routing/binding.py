@@ -99,9 +99,12 @@ class Binder:
     def _listener(self, port: int, places: Sequence[Place]) -> Listener:
         table = _HostGroups(self._settings.namespace)
         everywhere = frozenset(place.key for place in places)
+        redirecting = [place for place in places if place.server.https_redirect]
+        secure = {domain(host.rpartition("/")[2]) for place in redirecting for host in place.server.hosts}
         for service in self._services:
             if not service.spec.gateways:
                 routes = self._routes(service, everywhere, port)
+                secure.update(self._met_by(redirecting, service) if routes else ())
                 for host in service.spec.hosts:
                     table.add(self._names(host, service), service, routes)
                 continue
@@ -116,13 +119,20 @@ class Binder:
                 ]
                 for host in service.spec.hosts:
                     table.add(_met(self._names(host, service), patterns), service, routes)
-        # The server that comes first keeps a host.
-        plain = {
-            domain(host.rpartition("/")[2]): place.server.https_redirect
-            for place in reversed(places)
-            for host in place.server.hosts
-        }
-        return Listener(f"http.{port}", port, table.virtual_hosts(), plain, guard=self._guard)
+                own = [place for place in redirecting if place.key == gateway]
+                secure.update(self._met_by(own, service) if routes else ())
+        hosts = table.virtual_hosts()
+        # As Istio does: one server that redirects is enough for a virtual host that several let in.
+        served = (name for host in hosts for name in host.domains)
+        redirected = {name: name in secure for name in (*served, *secure)} if secure else None
+        return Listener(f"http.{port}", port, hosts, redirected, guard=self._guard)
+
+    def _met_by(self, places: Sequence[Place], service: VirtualService) -> Iterator[str]:
+        """Names under which these servers let hosts of a VirtualService in."""
+        for place in places:
+            patterns = list(_patterns(place, service))
+            for host in service.spec.hosts:
+                yield from _met(self._names(host, service), patterns)
 
     def _routes(self, service: VirtualService, gateways: frozenset[str], port: int | None) -> list[Route]:
         """A VirtualService's routes on a listener, up to the first that takes everything."""

@@ -71,7 +71,7 @@ class Listener:
         *,
         guard: Guard | None = None,
     ) -> None:
-        """`plain_hosts`: for each server host whether plain requests are sent to https."""
+        """`plain_hosts`: for each name whether plain requests are sent to https; the most specific counts."""
         self.name = name
         """`http.8080`, or `mesh`."""
         self.port = port

@@ -287,26 +287,27 @@ def test_a_delegates_routes_stand_where_it_is_named() -> None:
 
 
 def test_plain_requests_are_sent_to_https_before_routes_are_looked_at() -> None:
-    """For the hosts of that server, with or without a VirtualService; a more specific server may not want it."""
+    """For the hosts of that server, with or without a VirtualService; virtual hosts of other servers are not."""
     snap = compiled(
         gateway(
             "edge",
             http(80, "'*.com'", ", tls: {httpsRedirect: true}")
             + ", "
-            + http(80, "plain.com").replace("http-80", "more"),
+            + http(80, "plain.com, '*.org'").replace("http-80", "more"),
         ),
         virtual("vs", "a.com", gateways="edge"),
+        virtual("other", "b.org", gateways="edge"),
     )
     redirect = snap.listeners[80].https_redirect
     assert redirect is not None
 
-    answers = [redirect(request("/x", host=host, scheme=scheme)) for host, scheme in (("a.com:80", "http"), ("none.com", "http"), ("a.com", "https"), ("plain.com", "http"), ("a.org", "http"))]  # fmt: skip
+    answers = [redirect(request("/x", host=host, scheme=scheme)) for host, scheme in (("a.com:80", "http"), ("none.com", "http"), ("a.com", "https"), ("plain.com", "http"), ("b.org", "http"))]  # fmt: skip
 
     assert [reply and dict(reply.headers)[b"location"] for reply in answers] == [
         b"https://a.com:80/x",
         b"https://none.com/x",
         None,
-        None,
+        b"https://plain.com/x",
         None,
     ]
     assert snap.default.https_redirect is None
@@ -319,17 +320,20 @@ def test_an_ipv6_host_is_one_host() -> None:
     assert where(snap, request(host="[2001:db8::1]")) == "six 0"
 
 
-def test_of_two_servers_with_a_host_the_first_decides_about_https() -> None:
-    """A namespace in front of the host does not hide it."""
-    redirecting, plain = (
-        http(80, "'shop/a.com', b.com", ", tls: {httpsRedirect: true}"),
-        http(80, "a.com, b.com"),
-    )
-    for servers, expected in (
-        ([redirecting, plain.replace("http-80", "more")], 301),
-        ([plain.replace("http-80", "more"), redirecting], None),
-    ):
-        redirect = compiled(gateway("edge", ", ".join(servers))).listeners[80].https_redirect
-        for host in ("a.com", "b.com"):
-            reply = redirect(to(host)) if redirect is not None else None
-            assert expected == (reply.status if reply is not None else None)
+@pytest.mark.parametrize(
+    ("redirecting", "plain"),
+    [("'shop/a.com', b.com", "a.com, b.com"), ("'*.com'", "a.com, b.com"), ("a.com, b.com", "'*'")],
+)
+def test_of_several_servers_with_a_host_one_is_enough_that_redirects(redirecting: str, plain: str) -> None:
+    """In any order, and also when the other one is more specific: Istio makes one virtual host of them."""
+    servers = [
+        http(80, redirecting, ", tls: {httpsRedirect: true}"),
+        http(80, plain).replace("http-80", "more"),
+    ]
+    for order in (servers, servers[::-1]):
+        listeners = compiled(
+            gateway("edge", ", ".join(order)), virtual("vs", "a.com, b.com", gateways="edge")
+        ).listeners
+        redirect = listeners[80].https_redirect
+        assert redirect is not None
+        assert [redirect(to(host)) is not None for host in ("a.com", "b.com", "c.org")] == [True, True, False]
