@@ -116,10 +116,10 @@ TABLE: tuple[Difference, ...] = (
         settle=unchanged_path,
     ),
     Difference(
-        when="an authority that both a rule and one of its several destinations set",
+        when="an authority that one of several destinations sets",
         gateway="`x-envoy-original-host` is what the client asked for",
-        envoy="`x-envoy-original-host` is the destination's, which the rule's replaced",
-        why="nobody ever asked for that one",
+        envoy="there is no `x-envoy-original-host`; or it is the destination's, where the rule's replaced that",
+        why="as with any other rewrite",
         example=Ask.of(target="/authorities"),
         settle=asked_host,
     ),

@@ -176,8 +176,6 @@ def operations(draw: st.DrawFn, values: tuple[str, ...] = VALUES) -> dict[str, A
         if changes:
             # Istio's map has one entry a name; two spellings of one would have no order.
             found[field] = {name.lower(): value for name, value in changes.items()}
-    if values is VALUES and draw(st.integers(0, 7)) == 0:
-        found.setdefault("set", {})["host"] = draw(st.sampled_from(("set.test", "SET.test:81")))
     removed = draw(st.lists(st.sampled_from(("x-a", "X-B", "user-agent", "x-twice", "server")), max_size=2))
     if removed:
         found["remove"] = list(dict.fromkeys(removed))
@@ -208,11 +206,20 @@ def forwards(draw: st.DrawFn) -> dict[str, Any]:
             entry["weight"] = weight
         if draw(st.integers(0, 3)) == 0:
             entry["headers"] = draw(header_changes())
+        if draw(st.integers(0, 7)) == 0:
+            request = entry.setdefault("headers", {}).setdefault("request", {})
+            request["set"] = {**request.get("set", {}), "host": "destination.test"}
         rule["route"].append(entry)
     if draw(st.integers(0, 2)) == 0:
         rule["headers"] = draw(header_changes())
     if draw(st.integers(0, 2)) == 0:
         rule["rewrite"] = draw(st.sampled_from(REWRITES))
+    if "authority" not in rule.get("rewrite", {}) and draw(st.integers(0, 7)) == 0:
+        request = rule.setdefault("headers", {}).setdefault("request", {})
+        request["set"] = {
+            **request.get("set", {}),
+            "host": draw(st.sampled_from(("set.test", "SET.test:81"))),
+        }
     if draw(st.integers(0, 5)) == 0:
         rule["timeout"] = "20s"
     if draw(st.integers(0, 4)) == 0:
@@ -370,8 +377,7 @@ def scenes(draw: st.DrawFn) -> Scene:
             spec["gateways"] = draw(st.sampled_from((["edge"], ["default/edge", "mesh"], ["mesh"])))
         found.append(document("VirtualService", name, spec))
     if bound:
-        # Servers of one port agree about https: whose hosts meet is an edge of Istio's own.
-        redirects = draw(st.integers(0, 5)) == 0
-        servers = draw(st.lists(st.sampled_from(SERVER_HOSTS), min_size=1, max_size=2))
-        found.append(gateway(*((hosts, redirects) for hosts in servers)))
+        redirects = st.sampled_from((False, False, True)) if draw(st.integers(0, 2)) == 0 else st.just(False)
+        servers = draw(st.lists(st.tuples(st.sampled_from(SERVER_HOSTS), redirects), min_size=1, max_size=2))
+        found.append(gateway(*servers))
     return Scene(settings, [*found, DELEGATE])

@@ -194,12 +194,17 @@ def no_empty_allowance(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome,
 
 
 def asked_host(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    """Where a host `destination.test` is or was."""
     asked = (ask.header("host") or [""])[0]
-    if any(dict(one.headers).get("x-envoy-original-host", asked) != asked for one in ours.arrivals):
-        return ours, theirs
-    return ours, arrived(
-        theirs, lambda one: replace(one, headers=put(one.headers, "x-envoy-original-host", asked))
-    )
+
+    def change(one: Arrival) -> Arrival:
+        headers = dict(one.headers)
+        if "destination.test" in {headers.get("host"), headers.get("x-envoy-original-host")}:
+            others = without(["x-envoy-original-host"], one.headers)
+            return replace(one, headers=(*others, ("x-envoy-original-host", asked)))
+        return one
+
+    return ours, arrived(theirs, change)
 
 
 def put(headers: Iterable[tuple[str, str]], name: str, value: str) -> tuple[tuple[str, str], ...]:

@@ -138,6 +138,10 @@ spec:
     route:
     - {destination: {host: a.test}, weight: 1, headers: {request: {set: {host: destination.test}}}}
     - {destination: {host: a.test}, weight: 0}
+  - match: [{uri: {prefix: /destination-authority}}]
+    route:
+    - {destination: {host: a.test}, weight: 1, headers: {request: {set: {host: destination.test}}}}
+    - {destination: {host: a.test}, weight: 0}
   - match: [{uri: {prefix: /same-authority}}]
     rewrite: {authority: a.test}
     route: [{destination: {host: a.test}}]
@@ -270,6 +274,7 @@ ALIKE = [
     ),
     Ask.of(target="/authority"),
     Ask.of(target="/authorities"),
+    Ask.of(target="/destination-authority"),
     Ask.of(target="/same-authority"),
     Ask.of(target="/changed?q=1", headers=[("x-a", "sent")]),
     Ask.of(target="/changed?answer=gone", headers=[("x-a", "sent")]),
