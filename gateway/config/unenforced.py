@@ -58,23 +58,8 @@ AP, RA = "AuthorizationPolicy", "RequestAuthentication"
 POLICY = "POLICY."
 """Each trafficPolicy of a DestinationRule, those of subsets and ports included."""
 HTTP = POLICY + "connection_pool.http."
-LOCALITY = POLICY + "load_balancer.locality_lb_setting."
 
 TABLE: tuple[Row, ...] = (
-    Row("GW310", "retries", VS, "spec.http[].retries", lambda retries: retries.attempts),
-    Row("GW311", "fault injection", VS, "spec.http[].fault"),
-    Row("GW312", "mirroring", VS, "spec.http[].mirror"),
-    Row("GW312", "mirroring", VS, "spec.http[].mirrors"),
-    Row("GW313", "outlierDetection", DR, POLICY + "outlier_detection"),
-    Row("GW314", "http1MaxPendingRequests", DR, HTTP + "http1_max_pending_requests"),
-    Row("GW314", "http2MaxRequests", DR, HTTP + "http2_max_requests"),
-    Row("GW314", "maxRetries", DR, HTTP + "max_retries"),
-    Row("GW314", "retryBudget", DR, POLICY + "retry_budget"),
-    Row("GW315", "warmup", DR, POLICY + "load_balancer.warmup"),
-    Row("GW315", "warmupDurationSecs", DR, POLICY + "load_balancer.warmup_duration_secs"),
-    Row("GW316", "locality distribution", DR, LOCALITY + "distribute"),
-    Row("GW316", "locality failover", DR, LOCALITY + "failover"),
-    Row("GW316", "failoverPriority", DR, LOCALITY + "failover_priority"),
     Row("GW316", "zoneAwareLbSetting", DR, POLICY + "load_balancer.zone_aware_lb_setting"),
     Row("GW317", "HTTP/2 to upstreams", DR, HTTP + "h2_upgrade_policy", _is("UPGRADE")),
     Row("GW317", "useClientProtocol", DR, HTTP + "use_client_protocol"),
@@ -168,16 +153,10 @@ _REFUSED = (
     " nothing is served as long as it stands."
 )
 _TITLES = {
-    "GW310": ("retries are not made yet", "A request is tried once, whatever `retries` says."),
-    "GW311": ("faults are not injected yet", "No delay and no abort happens."),
-    "GW312": ("mirroring is not done yet", "No copy of a request is sent anywhere."),
-    "GW313": ("endpoints are not ejected yet", "An endpoint that fails stays in rotation."),
-    "GW314": (
-        "request limits are not enforced yet",
-        "Requests are not refused and not counted against the limit; tcp.maxConnections is enforced.",
+    "GW316": (
+        "zones are not weighed yet",
+        "Endpoints are chosen as without zoneAwareLbSetting; distribute and failover do regard localities.",
     ),
-    "GW315": ("warmup is not done yet", "A new endpoint gets its whole share at once."),
-    "GW316": ("localities are not regarded yet", "Endpoints are chosen without regard to their locality."),
     "GW317": ("HTTP/2 to upstreams is not spoken yet", "Backends are spoken to in HTTP/1.1."),
     "GW318": ("PROXY protocol is not spoken yet", "No PROXY header is sent to the backend."),
     "GW319": ("tunnels are not made yet", "Connections go to the endpoints themselves."),

@@ -30,21 +30,6 @@ def pool(field: str) -> str:
 
 
 USES = {
-    "retries": route("retries: {attempts: 1}"),
-    "fault injection": route("fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}"),
-    "mirroring": route("mirror: {host: c}"),
-    "outlierDetection": policy("outlierDetection: {}"),
-    "http1MaxPendingRequests": pool("http1MaxPendingRequests: 1"),
-    "http2MaxRequests": pool("http2MaxRequests: 1"),
-    "maxRetries": pool("maxRetries: 1"),
-    "retryBudget": policy("retryBudget: {}"),
-    "warmup": policy("loadBalancer: {warmup: {duration: 1s}}"),
-    "warmupDurationSecs": policy("loadBalancer: {warmupDurationSecs: 1s}"),
-    "locality distribution": policy(
-        "loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {b: 100}}]}}"
-    ),
-    "locality failover": policy("loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}]}}"),
-    "failoverPriority": policy("loadBalancer: {localityLbSetting: {failoverPriority: [a]}}"),
     "zoneAwareLbSetting": policy("loadBalancer: {zoneAwareLbSetting: {}}"),
     "HTTP/2 to upstreams": pool("h2UpgradePolicy: UPGRADE"),
     "useClientProtocol": pool("useClientProtocol: true"),
@@ -71,9 +56,13 @@ USES = {
 """A document that asks for each feature of the table; a feature that works is taken out of both."""
 
 ENFORCED = (
-    route("retries: {attempts: 0}, timeout: 1s"),
+    route("retries: {attempts: 2, retryOn: '5xx', retryRemoteLocalities: true}, timeout: 1s"),
+    route("fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}, mirror: {host: c}"),
+    policy("outlierDetection: {}, retryBudget: {}"),
+    policy("loadBalancer: {warmup: {duration: 1s}, localityLbSetting: {failoverPriority: [a]}}"),
     policy("connectionPool: {tcp: {maxConnections: 1, connectTimeout: 1s, idleTimeout: 1s}}"),
-    pool("maxRequestsPerConnection: 1, idleTimeout: 1s, http2MaxRequests: 0, h2UpgradePolicy: DEFAULT"),
+    pool("maxRequestsPerConnection: 1, idleTimeout: 1s, http2MaxRequests: 1, h2UpgradePolicy: DEFAULT"),
+    pool("http1MaxPendingRequests: 1, maxRetries: 1"),
     policy("tls: {mode: DISABLE}"),
     policy("tls: {mode: SIMPLE}"),
     document(
@@ -132,17 +121,16 @@ def test_a_feature_is_named_once_a_document() -> None:
         trafficPolicy:
           portLevelSettings:
           - port: {number: 1}
-            outlierDetection: {}
+            connectionPool: {http: {useClientProtocol: true}}
       - name: v2
         trafficPolicy:
-          outlierDetection: {}
-          connectionPool: {http: {http2MaxRequests: 1, maxRetries: 1}}
+          proxyProtocol: {version: V1}
+          connectionPool: {http: {maxRetries: 1, useClientProtocol: true}}
     """
 
     assert [item for item in places(text) if item[0].startswith("GW3")] == [
-        ("GW313", 14, 7, "warning"),
-        ("GW314", 15, 49, "warning"),
-        ("GW314", 15, 64, "warning"),
+        ("GW318", 14, 7, "warning"),
+        ("GW317", 15, 65, "warning"),
     ]
 
 
