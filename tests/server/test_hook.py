@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 from support.process import uvicorn
 from support.raw import talk
+from uvicorn import Config
+
+from gateway.server import EdgeProtocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,3 +69,28 @@ def test_a_server_that_is_not_uvicorn_is_told_of() -> None:
     async def receive() -> None: ...
 
     assert "not uvicorn" in (adopt(receive) or "")
+
+
+@pytest.mark.parametrize(
+    ("asks", "tickets"), [(ssl.CERT_NONE, 2), (ssl.CERT_OPTIONAL, 0), (ssl.CERT_REQUIRED, 0)]
+)
+def test_no_session_is_resumed_where_clients_show_certificates(asks: ssl.VerifyMode, tickets: int) -> None:
+    """A resumed one would skip them; elsewhere it saves a handshake."""
+    from gateway.server.hook import adopt
+
+    class Lifespan:
+        def __init__(self) -> None:
+            self.config = Config("a:b", http="auto")
+            self.config.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.config.ssl.verify_mode = asks
+            self.config.http_protocol_class = EdgeProtocol
+            self.config.loaded_app = None
+
+        async def receive(self) -> None: ...
+
+    lifespan = Lifespan()
+    assert adopt(lifespan.receive) is None
+    context = lifespan.config.ssl
+    assert context is not None
+    assert context.num_tickets == tickets
+    assert bool(context.options & ssl.OP_NO_TICKET) is (tickets == 0)

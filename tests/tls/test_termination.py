@@ -495,3 +495,27 @@ def test_a_resumed_session_past_its_certificate_s_end_is_refused(tmp_path: Path,
             assert breach(connection, wall=end.timestamp) == "certificate_expired"
 
     asyncio.run(main())
+
+
+@LOOPS
+def test_handshakes_at_a_time_are_limited(
+    run: Run, tmp_path: Path, certs: Certs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit a connection is closed at once; it is served again when others are through (T17)."""
+    monkeypatch.setattr("gateway.server.acceptor.MOST", 1)
+
+    async def main() -> None:
+        async with door(tmp_path, SIMPLE) as it:
+            half, dangling = await asyncio.open_connection("127.0.0.1", it.port)
+            while not it.listener.pending:
+                await asyncio.sleep(0.002)
+            assert await it.call(certs.client()) == b""
+            assert it.failures == {"too_many_handshakes": 1}
+            dangling.close()
+            with contextlib.suppress(ConnectionError):
+                await half.read()
+            while it.listener.pending:
+                await asyncio.sleep(0.002)
+            assert await it.call(certs.client()) == b"ping"
+
+    run(main())
