@@ -159,13 +159,10 @@ def _clusters(config: Config, plan: Plan, notes: list[str]) -> Iterable[dict[str
     for cluster in plan.clusters.values():
         rule = rules.find(cluster.host, cluster.namespace)
         subset = rule.subsets.get(cluster.subset) if rule is not None else None
-        policies = [rule.policy if rule else None, subset.traffic_policy if subset else None]
-        budgets = [policy.retry_budget for policy in policies if policy is not None]
-        budget = next((item for item in reversed(budgets) if item is not None), None)
         policy = blocks(rule, subset, cluster.port)
         balancer = policy.load_balancer
         if policy.tls is not None and policy.tls.mode != "DISABLE":
             notes.append(f"{cluster.host}: TLS to the endpoints is not exported")
         if balancer is not None and balancer.zone_aware_lb_setting:
             notes.append(f"{cluster.host}: zoneAwareLbSetting is not exported")
-        yield envoy_cluster(cluster, policy, budget, config.settings.spec)
+        yield envoy_cluster(cluster, config.settings.spec)

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config.fields import format_duration
 from gateway.export.envoy_policies import typed
-from gateway.upstream.cluster_config import UNLIMITED, Policy, Resolution
+from gateway.upstream.cluster_config import Policy, Resolution
 from gateway.upstream.health import USER_AGENT
 from gateway.upstream.outlier import Thresholds
 
 if TYPE_CHECKING:
-    from gateway.config.connection_pool import RetryBudget
     from gateway.config.health_checks import HealthCheck
     from gateway.config.outlier import OutlierDetection
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.upstream.cluster_config import ClusterConfig, EndpointConfig, Keepalive, Warmup
-    from gateway.upstream.rules import Blocks
 
 _TYPES = {
     Resolution.NONE: "STATIC",
@@ -31,16 +29,14 @@ _TYPES = {
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def envoy_cluster(
-    cluster: ClusterConfig, policy: Blocks, budget: RetryBudget | None, settings: GatewaySettingsSpec
-) -> dict[str, Any]:
-    """The cluster with its endpoints, limits and outlier detection; `policy` is what its rules say."""
+def envoy_cluster(cluster: ClusterConfig, settings: GatewaySettingsSpec) -> dict[str, Any]:
+    """The cluster with its endpoints, limits and outlier detection."""
     fields: dict[str, Any] = {
         "name": cluster.name,
         "type": _TYPES[cluster.resolution],
         "connect_timeout": format_duration(cluster.connect_timeout),
         "load_assignment": _assignment(cluster),
-        "circuit_breakers": {"thresholds": [_thresholds(cluster, policy, budget)]},
+        "circuit_breakers": {"thresholds": [_thresholds(cluster)]},
         "typed_extension_protocol_options": {_HTTP: _http_options(cluster)},
         **_balancer(cluster),
     }
@@ -125,19 +121,19 @@ def _dns(settings: GatewaySettingsSpec) -> dict[str, Any]:
     return fields
 
 
-def _thresholds(cluster: ClusterConfig, policy: Blocks, budget: RetryBudget | None) -> dict[str, Any]:
-    http = policy.connection_pool.http if policy.connection_pool is not None else None
+def _thresholds(cluster: ClusterConfig) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "max_connections": cluster.max_connections,
-        "max_pending_requests": (http.http1_max_pending_requests if http else 0) or UNLIMITED,
-        "max_requests": (http.http2_max_requests if http else 0) or UNLIMITED,
-        "max_retries": (http.max_retries if http else 0) or UNLIMITED,
+        "max_pending_requests": cluster.max_pending_requests,
+        "max_requests": cluster.max_requests,
+        "max_retries": cluster.max_retries,
         "track_remaining": True,
     }
-    if budget is not None:
-        percent = 20.0 if budget.percent is None else budget.percent.value
-        least = 3 if budget.min_retry_concurrency is None else budget.min_retry_concurrency
-        fields["retry_budget"] = {"budget_percent": {"value": percent}, "min_retry_concurrency": least}
+    budget = cluster.retry_budget
+    if budget is not None:  # Envoy knows no savings (`burst`).
+        fields["retry_budget"] = {
+            "budget_percent": {"value": budget.percent}, "min_retry_concurrency": budget.least
+        }  # fmt: skip
     return fields
 
 

@@ -287,6 +287,7 @@ def test_limits_of_the_cluster_are_its_thresholds() -> None:
     assert limits["max_retries"] == 4
     assert limits["retry_budget"] == {"budget_percent": {"value": 25.0}, "min_retry_concurrency": 5}
     assert free["max_connections"] == free["max_retries"] == 2**32 - 1
+    assert free["retry_budget"] == {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}
 
 
 def test_the_hash_key_of_the_first_destination_that_has_one_is_the_routes() -> None:
