@@ -51,7 +51,7 @@ def unrepeated(details: str, denied: str) -> str:
 def crude(exchange: Exchange, downstream: Downstream) -> None:
     """Gives `exchange` a request for the log, of a head that hygiene refused: as it came, cut to size."""
     raw, query = downstream.raw_path[:2048], downstream.query[:2048]
-    exchange.request = Request(downstream.method, downstream.scheme, b"", "", raw or b"/", query, [])
-    exchange.request.client_ip = downstream.client[0] if downstream.client else ""
+    exchange.request = Request(downstream.method, downstream.place.scheme, b"", "", raw or b"/", query, [])
+    exchange.request.client_ip = downstream.place.peer_ip
     exchange.request_id = new_request_id()
     exchange.body = NO_BODY

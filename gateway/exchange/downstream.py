@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.http.place import Place
 from gateway.http.reply import ClientLeft
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from gateway.http.headers import Headers
     from gateway.http.host import Authority
-    from gateway.http.peer import Peer
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -33,36 +33,14 @@ class Aborted(Exception):  # noqa: N818 - tells the server to close, blames nobo
 class Downstream(Protocol):
     """A client that asked something."""
 
-    @property
-    def stock(self) -> bool:
-        """The server is not ours: it has not judged the request head, and adds `date` and `server` itself."""
-
-    @property
-    def version(self) -> str:
-        """`HTTP/1.1`."""
-
+    place: Place
+    """Its connection."""
     method: str
     raw_path: bytes
     query: bytes
     headers: Headers
     authority: Authority | None
     """The Host header taken apart, when the server has done so."""
-
-    @property
-    def scheme(self) -> str:
-        """`http` or `https`."""
-
-    @property
-    def client(self) -> tuple[str, int] | None:
-        """The client's end of the connection."""
-
-    @property
-    def server(self) -> tuple[str, int | None] | None:
-        """Our end of it."""
-
-    @property
-    def peer(self) -> Peer | None:
-        """The TLS side of the client; None without TLS."""
 
     @property
     def resume(self) -> Callable[[], None] | None:
@@ -99,18 +77,13 @@ class AsgiDownstream:
         "_send",
         "_watcher",
         "authority",
-        "client",
         "connection",
         "headers",
         "method",
-        "peer",
+        "place",
         "query",
         "raw_path",
         "resume",
-        "scheme",
-        "server",
-        "stock",
-        "version",
     )
 
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -123,17 +96,19 @@ class AsgiDownstream:
         extensions = scope.get("extensions") or {}
         self.connection = extensions.get("gateway")
         """Our own server's stream, below an application that is not."""
-        self.stock = self.connection is None
-        self.version = f"HTTP/{scope['http_version']}"
         self.method: str = scope["method"]
         self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
         self.query: bytes = scope["query_string"]
         self.headers: Headers = list(scope["headers"])
         self.authority: Authority | None = None
-        self.scheme: str = scope["scheme"]
-        self.client: tuple[str, int] | None = scope.get("client")
-        self.server: tuple[str, int | None] | None = scope.get("server")
-        self.peer: Peer | None = self.connection.peer if self.connection is not None else None
+        self.place = Place(
+            scope.get("client"),
+            scope.get("server"),
+            scheme=scope["scheme"],
+            peer=self.connection.place.peer if self.connection is not None else None,
+            protocol=f"HTTP/{scope['http_version']}",
+            stock=self.connection is None,
+        )
         self.resume: Callable[[], None] | None = None
 
     def on_disconnect(self, callback: Callable[[], object]) -> None:
@@ -183,7 +158,7 @@ class AsgiDownstream:
 
     async def respond(self, status: int, headers: Headers, body: bytes, last: bool) -> None:
         """Starts the response."""
-        if self.stock:
+        if self.connection is None:
             headers = for_stock_server(headers, status)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.exchange.trial import Trial
     from gateway.exchange.upload import Upload
     from gateway.http.headers import Headers
+    from gateway.http.place import Place
     from gateway.http.request import Request
     from gateway.routing.route import Destination, Route
     from gateway.routing.snapshot import Snapshot
@@ -115,6 +116,10 @@ class Exchange:
     response_headers: Headers | None = None
     leased = False
     """`connection` is ours: it must be released or aborted, once."""
+    request_head = 0
+    """Bytes of the head sent upstream; 0: none was sent."""
+    response_head = 0
+    """Bytes of the head that came from upstream; 0: none did."""
     bytes_received = 0
     bytes_sent = 0
     set_cookie: bytes | None = None
@@ -148,40 +153,42 @@ class Exchange:
     delayed = 0.0
     """Seconds of an injected delay."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        started_at: float,
-        protocol: str,
-        peer: tuple[str, int] | None,
-        local: tuple[str, int | None] | None,
-        stock: bool,
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, started_at: float, place: Place) -> None:
         self.snapshot = snapshot
         """The generation that it runs on."""
         self.started_at = started_at
         """Seconds of the monotonic clock."""
-        self.protocol = protocol
+        self.place = place
+        """The client's connection."""
+
+    @property
+    def protocol(self) -> str:
         """`HTTP/1.1`."""
-        self.peer = peer
+        return self.place.protocol
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
         """The client's end of its connection."""
-        self.local = local
+        return self.place.client
+
+    @property
+    def local(self) -> tuple[str, int | None] | None:
         """Our end of it."""
-        self.stock = stock
-        """The server is not ours: it adds `date` and `server` itself and cannot take a length on a 304."""
+        return self.place.server
 
     @property
     def downstream_local_address(self) -> str:
         """Our end of the client's connection as `ip:port`."""
-        return _joined(*self.local) if self.local else ""
+        local = self.place.server
+        return _joined(*local) if local else ""
 
     @property
     def downstream_remote_address(self) -> str:
         """The trusted client as `ip:port`; port 0 when it was read from x-forwarded-for."""
-        client = self.request.client_ip
-        if self.peer is None or not client:
+        client, peer = self.request.client_ip, self.place.client
+        if peer is None or not client:
             return client
-        return _joined(client, self.peer[1] if client == self.peer[0] else 0)
+        return _joined(client, peer[1] if client == peer[0] else 0)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

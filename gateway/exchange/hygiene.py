@@ -40,7 +40,6 @@ _KINDS = {
     **dict.fromkeys((b"x-forwarded-prefix", b"x-real-ip", b"forwarded"), FORWARDED),
     b"x-request-id": REQUEST_ID,
 }
-_HTTP, _HTTPS = (b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https")
 _PROTECTED = frozenset(
     {b"host", b"authorization", b"cookie", b"content-length", b"traceparent", b"tracestate"}
 )
@@ -81,7 +80,7 @@ class Hygiene:
         self._underscore = {"ALLOW": PASS, "DROP": DROP, "REJECT": REFUSE}[settings.underscore_headers]
         self._kinds = dict(_KINDS)
 
-    def admit(  # noqa: C901, PLR0912, PLR0915 - one pass, for it runs for every request
+    def admit(  # noqa: C901, PLR0912 - one pass, for it runs for every request
         self, exchange: Exchange, downstream: Downstream
     ) -> Reply | None:
         """Gives `exchange` its canonical request, id and body; or returns the reply that refuses it."""
@@ -93,10 +92,9 @@ class Hygiene:
         path = canonical(downstream.raw_path, self._rules, downstream.query)
         if isinstance(path, Reply):
             return path
-        client = downstream.client
-        peer: str = client[0] if client else ""
+        place = downstream.place
         trust = self._trust
-        trusted = not trust.nobody and trust.trusts(peer)
+        trusted = not trust.nobody and trust.trusts(place.peer_ip)
         host = b""
         headers: Headers = []
         special: _Special | None = None
@@ -115,9 +113,7 @@ class Hygiene:
                 refused = special.read(kind, pair, headers)
                 if refused is not None:
                     return refused
-        scheme = downstream.scheme
-        client_ip = peer
-        forwarded_for = address = peer.encode()
+        scheme, client_ip, forwarding = place.scheme, place.peer_ip, place.forwarding
         if special is None:
             request_id = new_request_id()
         else:
@@ -128,21 +124,14 @@ class Hygiene:
                 headers = [pair for pair in headers if pair[0] not in nominated]
             exchange.body = special.body
             request_id = special.request_id or new_request_id()
-            scheme = special.scheme or scheme
             if trusted:
-                client_ip = trust.client(peer, special.forwarded_for)
-                address = client_ip.encode()
-                if special.forwarded_for:
-                    forwarded_for = special.forwarded_for + b"," + forwarded_for
+                scheme = special.scheme or scheme
+                client_ip = trust.client(place.peer_ip, special.forwarded_for)
+                forwarding = special.forwarding(place.address, client_ip, scheme)
         if authority is None and (authority := split_authority(host)) is None:
             return BAD_HOST
-        headers += (
-            (b"x-forwarded-for", forwarded_for),
-            _HTTPS if scheme == "https" else _HTTP,
-            (b"x-envoy-external-address", address),
-            (b"x-request-id", request_id.encode()),
-        )
-        server = downstream.server
+        headers += forwarding
+        headers.append((b"x-request-id", request_id.encode()))
         exchange.request_id = request_id
         exchange.request = request = Request(
             downstream.method,
@@ -152,11 +141,12 @@ class Hygiene:
             path,
             downstream.query,
             headers,
-            (server[1] or 0) if server else 0,
-            peer,
+            place.port,
+            place.peer_ip,
             client_ip,
         )
-        request.peer = downstream.peer
+        request.peer = place.peer
+        request.local_ip = place.local_ip
         return None
 
     def _judge(self, downstream: Downstream) -> Reply | None:
@@ -204,6 +194,15 @@ class _Special:
     def names_protected(self) -> bool:
         """Whether a header is nominated that policies or the gateway live by."""
         return any(word in _PROTECTED or word.startswith(b"x-") for word in self.nominated)
+
+    def forwarding(self, address: bytes, client_ip: str, scheme: str) -> tuple[tuple[bytes, bytes], ...]:
+        """What upstreams are told of the client, when the peer at `address` is a trusted proxy."""
+        before = self.forwarded_for
+        return (
+            (b"x-forwarded-for", before + b"," + address if before else address),
+            (b"x-forwarded-proto", b"https" if scheme == "https" else b"http"),
+            (b"x-envoy-external-address", client_ip.encode()),
+        )
 
     def read(self, kind: int, pair: tuple[bytes, bytes], headers: Headers) -> Reply | None:
         """Takes one header, into `headers` if it is passed on; the reply when the request is refused."""

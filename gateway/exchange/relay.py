@@ -40,6 +40,7 @@ def respond(
     if exchange.set_cookie is not None:
         headers.append((b"set-cookie", exchange.set_cookie))
     exchange.status = head.status
+    exchange.response_head = head.size
     exchange.committed = True
     exchange.bytes_sent = len(chunk)
     destination, route = exchange.destination, exchange.route

@@ -95,15 +95,13 @@ class Spine:
         policy = self._policy
         if policy is None or policy.snapshot is not snapshot:
             policy = self._follow(snapshot)
-        exchange = Exchange(
-            snapshot, started_at, downstream.version, downstream.client, downstream.server, downstream.stock
-        )
+        exchange = Exchange(snapshot, started_at, downstream.place)
         try:
             reply = policy.hygiene.admit(exchange, downstream)  # 2
             if reply is not None:
                 crude(exchange, downstream)
             else:
-                listener = snapshot.listener(exchange.request.port)
+                listener = snapshot.listener(downstream.place.port)
                 if listener.gate is not None:
                     reply = await self._patient(
                         exchange, downstream, partial(listener.gate, exchange.request)
@@ -288,6 +286,7 @@ class Spine:
         exchange.connection, exchange.leased = connection, True
         request, body, upload = exchange.request, exchange.body, exchange.upload
         head = request_head(request.method, *exchange.parts, body)
+        exchange.request_head = len(head)
         if upload is None:
             connection.start(head, method=request.method, body=NO_UPLOAD)
             self._sent(exchange, route)
@@ -440,7 +439,7 @@ class Spine:
         exchange.details = reply.details
         if reply.flag is not None and reply.flag not in exchange.flags:
             exchange.flags = (*exchange.flags, reply.flag)
-        headers = reply_headers(reply, exchange.request_id, b"" if exchange.stock else policy.server)
+        headers = reply_headers(reply, exchange.request_id, b"" if exchange.place.stock else policy.server)
         if reply.operated:
             headers = relay.operated(exchange, headers)
         exchange.committed = True

@@ -140,7 +140,7 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
 
 def _admitted(snapshot: Snapshot, scope: dict[str, Any]) -> tuple[Exchange, Reply | None]:
     downstream = AsgiDownstream(scope, _nothing, _nowhere)
-    exchange = Exchange(snapshot, time.monotonic(), "HTTP/1.1", downstream.client, downstream.server, True)
+    exchange = Exchange(snapshot, time.monotonic(), downstream.place)
     return exchange, Hygiene(snapshot.config.settings.spec).admit(exchange, downstream)
 
 

@@ -24,6 +24,7 @@ class Request:
         "header_map",
         "headers",
         "host",
+        "local_ip",
         "method",
         "path",
         "peer",
@@ -71,6 +72,8 @@ class Request:
         """Address of the direct peer (`source.ip`)."""
         self.client_ip = client_ip
         """Trusted client address (`remote.ip`)."""
+        self.local_ip = ""
+        """Our address that the client connected to (`destination.ip`); empty when unknown."""
         self.peer: Peer | None = None
         """The TLS side of the direct peer (`source.principal`...); None on a connection without TLS."""
         self.claims: Mapping[str, Any] | None = None

@@ -39,31 +39,30 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Head:
-    """The request line and headers of one request, found in order."""
+    """The request line and headers of one request, found in order.
 
-    __slots__ = (
-        "authority",
-        "chunked",
-        "expects_continue",
-        "headers",
-        "keep_alive",
-        "length",
-        "method",
-        "target",
-    )
+    What most heads leave as it is, is an attribute of the class.
+    """
 
-    def __init__(self) -> None:
-        self.method = ""
-        self.target = b""
+    keep_alive = True
+    length = 0
+    """Content-Length; 0 when there is none."""
+    chunked = False
+    expects_continue = False
+
+    def __init__(
+        self,
+        method: str = "",
+        target: bytes = b"",
+        headers: Headers | None = None,
+        authority: Authority | None = None,
+    ) -> None:
+        self.method = method
+        self.target = target
         """As sent; absolute-form is reduced to origin-form."""
-        self.headers: Headers = []
-        self.authority: Authority | None = None
+        self.headers: Headers = [] if headers is None else headers
+        self.authority = authority
         """The Host header, taken apart."""
-        self.keep_alive = True
-        self.length = 0
-        """Content-Length; 0 when there is none."""
-        self.chunked = False
-        self.expects_continue = False
 
 
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
@@ -97,8 +96,7 @@ def plain_head(data: bytes, at: int, end: int, limits: Limits) -> Head | None:
     authority = split(host)
     if authority is None:
         return None
-    head = Head()
-    head.method, head.target, head.headers, head.authority = method, target, headers, authority
+    head = Head(method, target, headers, authority)
     return head if _RARE.isdisjoint(values) or _plainly_framed(head, values, limits) else None
 
 
@@ -123,8 +121,6 @@ def _plainly_framed(head: Head, values: dict[bytes, bytes], limits: Limits) -> b
 
 class HeadReader(Head):
     """Reads any head, as it arrives."""
-
-    __slots__ = ("complete", "parser", "raw", "upgrade")
 
     def __init__(self) -> None:
         super().__init__()

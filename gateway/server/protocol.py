@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.http.place import Place
 from gateway.server import refusal
 from gateway.server.body import Chunked, Sized
 from gateway.server.cycle import Cycle
@@ -26,6 +27,7 @@ from gateway.server.head import BLANK_LINE, HeadReader, plain_head
 from gateway.server.refusal import Refusal, Refused
 from gateway.server.stream import Stream
 from gateway.server.sweeper import NEVER
+from gateway.tls import identify
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -61,6 +63,7 @@ class EdgeProtocol(asyncio.Protocol):
         "deadline",
         "edge",
         "peer",
+        "place",
         "scheme",
         "server",
         "server_state",
@@ -87,7 +90,9 @@ class EdgeProtocol(asyncio.Protocol):
         self.client: tuple[str, int] | None = None
         self.scheme = "http"
         self.peer: Peer | None = None
-        """The TLS side of the client; None without TLS."""
+        """The TLS side of the client; None without TLS. Whoever made the handshake may set it."""
+        self.place: Place
+        """The connection as requests see it."""
         self.write_paused = False
         self._limits: Limits = self.edge.follow_settings()
         self._phase = HEAD
@@ -123,6 +128,9 @@ class EdgeProtocol(asyncio.Protocol):
         self.client = socket_name(transport.get_extra_info("peername"))  # type: ignore[assignment]
         if transport.get_extra_info("sslcontext"):
             self.scheme = "https"
+            if self.peer is None:
+                self.peer = identify(transport.get_extra_info("ssl_object"))
+        self.place = Place(self.client, self.server, scheme=self.scheme, peer=self.peer)
         self.server_state.connections.add(self)  # type: ignore[arg-type]
         edge.connections += 1
         edge.sweeper.watch(self)
@@ -209,10 +217,16 @@ class EdgeProtocol(asyncio.Protocol):
     def response_complete(self, cycle: Stream) -> None:
         """The response has been written."""
         self.server_state.total_requests += 1
-        if not cycle.keep_alive or not self.settles:
+        if not cycle.keep_alive or not (self._phase == WHOLE or self.settles):
             self._close()
         elif self._phase == WHOLE:
-            self._next()
+            if self._ahead or self.write_paused or self._stopping or self._read_paused:
+                self._next()
+            else:  # the same, of a connection where all is quiet
+                self._cycle = None
+                self._fresh = False
+                self._phase = HEAD
+                self.deadline = self.edge.sweeper.after(self._limits.downstream_idle)
         else:
             self.body_taken()
 

@@ -76,7 +76,15 @@ def render(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, 
 
 def joined(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The head as `render` makes it, of headers that need no second look."""
-    return b"\r\n".join([_STATUS_LINES[status], *[b": ".join(field) for field in headers]])
+    return b"\r\n".join([_STATUS_LINES[status], *map(_COLON.join, headers)])
+
+
+def whole(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """A response on a connection that persists, complete: `joined`, the blank line, the body."""
+    return b"\r\n".join([_STATUS_LINES[status], *map(_COLON.join, headers), b"", body])
+
+
+_COLON = b": "
 
 
 def _start(name: bytes) -> bytes:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from gateway.http.headers import Headers
     from gateway.http.host import Authority
-    from gateway.http.peer import Peer
     from gateway.server.head import Head
     from gateway.server.protocol import EdgeProtocol
 
@@ -63,6 +62,7 @@ class Stream:
         "keep_alive",
         "method",
         "more",
+        "place",
         "protocol",
         "query",
         "raw_path",
@@ -72,12 +72,10 @@ class Stream:
         "unread",
     )
 
-    stock: Final = False
-    """The server behind this is ours."""
-    version: Final = "HTTP/1.1"
-
     def __init__(self, protocol: EdgeProtocol, head: Head) -> None:
         self.protocol = protocol
+        self.place = protocol.place
+        """The client's connection."""
         self.transport = protocol.transport
         """The client's; `get_extra_info("ssl_object")` tells of its certificate."""
         self.method = head.method
@@ -109,28 +107,6 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.raw_path!r} from {self.protocol.client}>"
-
-    # --- where it came from
-
-    @property
-    def client(self) -> tuple[str, int] | None:
-        """The client's address."""
-        return self.protocol.client
-
-    @property
-    def server(self) -> tuple[str, int | None] | None:
-        """Our end of the connection."""
-        return self.protocol.server
-
-    @property
-    def scheme(self) -> str:
-        """`https` on a TLS connection."""
-        return self.protocol.scheme
-
-    @property
-    def peer(self) -> Peer | None:
-        """The TLS side of the client; None without TLS."""
-        return self.protocol.peer
 
     # --- how the application is run
 
@@ -254,6 +230,14 @@ class Stream:
         """
         if self.disconnected:
             return None
+        if last and length == len(body) <= _JOIN_BELOW and self.keep_alive and not self._bodiless:
+            protocol = self.protocol
+            edge = protocol.edge
+            if dated and protocol.settles and not (edge.draining or edge.extra_lines):
+                self._state = STREAMING
+                self.transport.write(response.whole(status, headers, body))
+                self._complete()
+                return None
         self._block = response.joined(status, headers)
         self._has = response.HAS_SERVER | (response.HAS_DATE if dated else 0)
         self._left = length

@@ -104,7 +104,6 @@ class Counters:
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entry(exchange, key)
-        headers = exchange.response_headers
         milliseconds = (ended_at - exchange.started_at) * 1000.0
         place = bisect_left(BOUNDS, milliseconds)
         entry.requests.value += 1
@@ -115,12 +114,12 @@ class Counters:
         cell = entry.route_seconds
         cell.total += milliseconds / 1000.0
         cell.counts[place] += 1
-        size = exchange.bytes_received + len(b"".join(_pairs(request.headers)))
+        size = exchange.bytes_received + (exchange.request_head or len(b"".join(_pairs(request.headers))))
         cell = entry.received
         cell.total += size
         cell.counts[bisect_left(BOUNDS, size)] += 1
-        size = exchange.bytes_sent
-        if headers is not None:
+        size = exchange.bytes_sent + exchange.response_head
+        if not exchange.response_head and (headers := exchange.response_headers) is not None:
             size += len(b"".join(_pairs(headers)))
         cell = entry.sent
         cell.total += size

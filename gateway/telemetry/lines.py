@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 quote: Callable[[str], str] = encode_basestring_ascii
 LONGEST_VALUE = 4096
 """Bytes of one logged value; longer ones are cut (disk flooding)."""
-LONGEST_CACHED = 256
-MOST_CACHED = 4096
-"""Quoted values that are remembered, each at most `LONGEST_CACHED` bytes."""
+LONGEST_CACHED = 1024
+MOST_CACHED = 1024
+"""Parts of lines that are remembered, each at most `LONGEST_CACHED` characters."""
 
 DEFAULT_TEXT = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%"'
@@ -53,83 +53,103 @@ NUMBERS = frozenset(
 class JsonLine:
     """Formats an exchange as one line of JSON with Istio's keys; a value that is not there is null."""
 
-    __slots__ = ("_cache", "_second", "_stamp", "_tails")
+    __slots__ = ("_clients", "_outcomes", "_second", "_stamp", "_tails")
 
     def __init__(self) -> None:
         self._second = -1
         self._stamp = ""
-        self._cache: dict[bytes | None, str] = {}
+        # Parts of lines that many requests have in common.
+        self._clients: dict[object, str] = {}
+        self._outcomes: dict[object, str] = {}
         self._tails: dict[object, str] = {}
 
     def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:
         """The line, newline included; `ended_at` is of the monotonic clock, `now` seconds since the epoch."""
         request = exchange.request
         get = request.header_map.get
-        cached = self._cache.get
         duration = ended_at - exchange.started_at
         began = now - duration
         second = int(began)
         if second != self._second:
             self._second = second
             self._stamp = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(second))
-        key = (exchange.route, exchange.destination, exchange.endpoint, exchange.local)
-        tail = self._tails.get(key)
-        if tail is None:
-            tail = self._tail(exchange, key)
-        path = request.path + b"?" + request.query if request.query else request.path
-        service = exchange.service_time
-        flags, details, failure = exchange.flags, exchange.details, exchange.transport_failure
-        forwarded, agent, authority = (
+        connection = exchange.connection
+        local = "" if connection is None else connection.local_address
+        key: object = (exchange.route, exchange.destination, exchange.endpoint, local)
+        tail = self._tails.get(key) or self._tail(exchange, key)
+        key = (
+            exchange.place,
+            request.client_ip,
             get(b"x-forwarded-for"),
             get(b"user-agent"),
             exchange.parts[1] or request.authority,
+            request.method,
         )
-        connection, peer = exchange.connection, request.peer
+        client = self._clients.get(key) or self._client(exchange, key)
+        key = (exchange.status, exchange.flags, exchange.details, exchange.transport_failure)
+        outcome = self._outcomes.get(key) or self._outcome(exchange, key)
+        path = request.path + b"?" + request.query if request.query else request.path
+        service = exchange.service_time
         return (
             f'{{"start_time":"{self._stamp}{int((began - second) * 1000):03d}Z"'
-            f',"method":{quote(request.method)}'
-            f',"path":{quote(path[:LONGEST_VALUE].decode("latin-1"))},"protocol":{quote(exchange.protocol)}'
-            f',"response_code":{exchange.status},"response_flags":"{",".join(flags) if flags else "-"}"'
-            f',"response_code_details":{quote(details) if details else "null"}'
-            f',"connection_termination_details":null'
-            f',"upstream_transport_failure_reason":{quote(failure) if failure else "null"}'
+            f',"path":{quote(path[:LONGEST_VALUE].decode("latin-1"))}{outcome}'
             f',"bytes_received":{exchange.bytes_received},"bytes_sent":{exchange.bytes_sent}'
             f',"duration":{int(duration * 1000)}'
             f',"upstream_service_time":{int(service * 1000) if service >= 0 else "null"}'
-            f',"x_forwarded_for":{cached(forwarded) or self._quoted(forwarded)}'
-            f',"user_agent":{cached(agent) or self._quoted(agent)}'
-            f',"request_id":{quote(exchange.request_id)}'
-            f',"authority":{cached(authority) or self._quoted(authority)}'
-            f',"upstream_local_address":'
-            f"{'null' if connection is None else quote(connection.local_address)}"
+            f',"request_id":{quote(exchange.request_id)}{client}{tail}'
+        )
+
+    def _outcome(self, exchange: Exchange, key: object) -> str:
+        """What becomes of most requests."""
+        details, failure = exchange.details, exchange.transport_failure
+        return _remember(
+            self._outcomes,
+            key,
+            f',"response_code":{exchange.status},"response_flags":"{",".join(exchange.flags) or "-"}"'
+            f',"response_code_details":{quote(details) if details else "null"}'
+            f',"connection_termination_details":null'
+            f',"upstream_transport_failure_reason":{quote(failure) if failure else "null"}',
+        )
+
+    def _client(self, exchange: Exchange, key: object) -> str:
+        """What the requests of a connection have in common."""
+        request, peer = exchange.request, exchange.request.peer
+        return _remember(
+            self._clients,
+            key,
+            f',"method":{quote(request.method)},"protocol":{quote(exchange.protocol)}'
+            f',"x_forwarded_for":{_value(request.header_map.get(b"x-forwarded-for"))}'
+            f',"user_agent":{_value(request.header_map.get(b"user-agent"))}'
+            f',"authority":{_value(exchange.parts[1] or request.authority)}'
+            f',"downstream_local_address":{quote(exchange.downstream_local_address)}'
             f',"downstream_remote_address":{quote(exchange.downstream_remote_address)}'
-            f',"requested_server_name":{quote(peer.sni) if peer is not None and peer.sni else "null"}'
-            f"{tail}"
+            f',"requested_server_name":{quote(peer.sni) if peer is not None and peer.sni else "null"}',
         )
 
     def _tail(self, exchange: Exchange, key: object) -> str:
-        """What most requests of a route have in common."""
+        """What the requests of a route have in common that go over the same connection."""
         route, destination, endpoint = exchange.route, exchange.destination, exchange.endpoint
-        tail = (
+        connection = exchange.connection
+        return _remember(
+            self._tails,
+            key,
             f',"upstream_host":{quote(endpoint.address) if endpoint else "null"}'
             f',"upstream_cluster":{quote(destination.cluster_name) if destination else "null"}'
-            f',"downstream_local_address":{quote(exchange.downstream_local_address)}'
-            f',"route_name":{quote(route.name) if route and route.name else "null"}}}\n'
+            f',"upstream_local_address":{quote(connection.local_address) if connection else "null"}'
+            f',"route_name":{quote(route.name) if route and route.name else "null"}}}\n',
         )
-        if len(self._tails) >= MOST_CACHED:
-            self._tails.clear()
-        self._tails[key] = tail
-        return tail
 
-    def _quoted(self, value: bytes | None) -> str:
-        if value is None:
-            return "null"
-        text = quote(value[:LONGEST_VALUE].decode("latin-1"))
-        if len(value) <= LONGEST_CACHED:
-            if len(self._cache) >= MOST_CACHED:
-                self._cache.clear()
-            self._cache[value] = text
-        return text
+
+def _remember(known: dict[object, str], key: object, text: str) -> str:
+    if len(text) <= LONGEST_CACHED:
+        if len(known) >= MOST_CACHED:
+            known.clear()
+        known[key] = text
+    return text
+
+
+def _value(value: bytes | None) -> str:
+    return "null" if value is None else quote(value[:LONGEST_VALUE].decode("latin-1"))
 
 
 class TextLine:

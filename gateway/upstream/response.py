@@ -58,11 +58,13 @@ _BODILESS = frozenset({204, 304})
 class ResponseHead:
     """Status line and headers of one response, and how its body is framed."""
 
-    __slots__ = ("dated", "framing", "grpc", "headers", "keep_alive", "length", "reason", "status")
+    __slots__ = ("dated", "framing", "grpc", "headers", "keep_alive", "length", "reason", "size", "status")
 
     def __init__(self, status: int, reason: bytes) -> None:
         self.status = status
         self.reason = reason
+        self.size = 0
+        """Bytes of the head."""
         self.headers: Headers = []
         """What may be passed on: lower-case names; values as received. Hop-by-hop headers, those they name,
         and those that the gateway sets itself (`server`...) are not among them."""
@@ -103,22 +105,22 @@ def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
 
     `to_head`: it answers a HEAD request. Interim responses (1xx) come out like others, with no body.
     """
-    head, fields = _plain(raw) or judged(raw)
+    lines = raw[:-4].split(b"\r\n")
+    status = _STATUS_LINES.get(lines[0])
+    fields: Headers | None = None
+    if status is not None:
+        del lines[0]
+        fields = _lines.fields(lines)
+    if fields is None:  # an unusual status line, or a header that is not plainly well-formed
+        head, fields = judged(raw)
+    else:
+        assert status is not None
+        head = ResponseHead(*status)
+    head.size = len(raw)
     if len(fields) > max_headers:
         raise protocol_error(f"more than {max_headers} headers")
     frame(head, fields, to_head=to_head, old=raw.startswith(_VERSIONS[1]))
     return head
-
-
-def _plain(raw: bytes) -> tuple[ResponseHead, Headers] | None:
-    """A head of a usual status line and well-formed header lines; None: `judged` finds out what it is."""
-    lines = raw[:-4].split(b"\r\n")
-    status = _STATUS_LINES.get(lines[0])
-    if status is None:
-        return None
-    del lines[0]
-    fields = _lines.fields(lines)
-    return None if fields is None else (ResponseHead(*status), fields)
 
 
 _STATUS_LINES = {

@@ -17,6 +17,7 @@ from gateway.control import Control
 from gateway.exchange.exchange import Attempt, Exchange
 from gateway.http.flags import Flag
 from gateway.http.peer import Peer
+from gateway.http.place import Place
 from gateway.http.request import Request
 from gateway.server.refusal import SEVERAL_HOSTS, Refusals
 from gateway.telemetry.recorder import Recorder
@@ -77,9 +78,7 @@ def ended(
 ) -> Exchange:
     """An exchange that ends now."""
     now = time.monotonic()
-    made = Exchange(
-        control.snapshot, now - took, "HTTP/1.1", ("127.0.0.1", 5000), ("127.0.0.1", 80), stock=False
-    )
+    made = Exchange(control.snapshot, now - took, Place(("127.0.0.1", 5000), ("127.0.0.1", 80)))
     name, _, query = path.partition("?")
     headers = more.pop("headers", [])
     made.request = Request(

@@ -354,10 +354,9 @@ def test_the_route_explained_is_the_route_matched(
     snap = snapshot(_documents(services))
     for question in questions:
         downstream = AsgiDownstream(question.scope(snap), never, never)
-        exchange = Exchange(snap, 0.0, "HTTP/1.1", downstream.client, downstream.server, stock=True)
+        exchange = Exchange(snap, 0.0, downstream.place)
         assert Hygiene(snap.config.settings.spec).admit(exchange, downstream) is None
-        assert downstream.server is not None
-        matched = snap.listener(downstream.server[1] or 0).match(exchange.request)
+        matched = snap.listener(downstream.place.port).match(exchange.request)
         choice = explain(snap, question).choice
 
         assert choice is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gateway.config import load
 from gateway.exchange.exchange import Exchange
+from gateway.http.place import Place
 from gateway.http.request import Request
 from gateway.routing import compile_snapshot
 from gateway.upstream import Registry, plan
@@ -103,7 +104,7 @@ def finished(
     request = Request(
         method, "http", host.encode(), host, path, b"lang=en", list(headers), 8080, "192.0.2.44", "192.0.2.44"
     )
-    exchange = Exchange(snapshot, 100.0, "HTTP/1.1", ("192.0.2.44", 51234), ("10.0.0.1", 8080), stock=False)
+    exchange = Exchange(snapshot, 100.0, Place(("192.0.2.44", 51234), ("10.0.0.1", 8080)))
     exchange.request, exchange.request_id = request, "a1b2c3d4-aaaa-4bbb-8ccc-1234567890ab"
     exchange.ended_at = 100.0 + seconds
     if routed:

@@ -11,6 +11,7 @@ from support.finished import finished, snapshot_of
 
 from gateway.http.flags import Flag
 from gateway.http.peer import Peer
+from gateway.http.place import Place
 from gateway.telemetry.lines import LONGEST_VALUE, MOST_CACHED, JsonFormat, JsonLine, TextLine
 
 KEYS = {
@@ -61,7 +62,7 @@ def test_a_line_says_what_happened() -> None:
 def test_whatever_a_foreign_server_says_is_quoted(text: str) -> None:
     """Inside of another application, method and client address may be anything."""
     exchange, end = finished(SNAPSHOT, method=text)
-    exchange.peer, exchange.request.client_ip, exchange.protocol = (text, 1), text, text
+    exchange.place, exchange.request.client_ip = Place((text, 1), None, protocol=text), text
     written = JsonLine()(exchange, end, 1.0)
     line = json.loads(written)
 
@@ -125,7 +126,7 @@ def test_remembered_values_are_bounded() -> None:
     for number in range(MOST_CACHED + 10):
         line(*agent(b"agent %d" % number), 1.0)
 
-    assert len(line._cache) <= MOST_CACHED
+    assert len(line._clients) <= MOST_CACHED
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,6 +13,7 @@ from support.routing import request, service, snapshot
 
 from gateway.exchange.exchange import Exchange
 from gateway.http.flags import Flag
+from gateway.http.place import Place
 from gateway.telemetry.recorder import BOUNDS, KEPT, LARGE, Counts, Recorder
 from gateway.upstream.errors import UpstreamError, terminated
 
@@ -35,7 +36,7 @@ SNAP = snapshot(
 
 def exchange(path: str = "/", status: int = 200, *, began: float = 0.0, **more: Any) -> Exchange:
     """An exchange that is over."""
-    made = Exchange(SNAP, began, "HTTP/1.1", ("127.0.0.1", 5000), ("127.0.0.1", 80), stock=False)
+    made = Exchange(SNAP, began, Place(("127.0.0.1", 5000), ("127.0.0.1", 80)))
     made.request = request(path, more.pop("headers", None))
     made.request_id = more.pop("request_id", f"id-{path}")
     made.status = status

@@ -136,7 +136,7 @@ class Tracing:
             )
         scope = _scope(downstream, headers, self._styles_for(context))
         # The task began with the context of whatever call received the request: it may hold a span.
-        current = contexts.get_current() if downstream.stock else contexts.Context()
+        current = contexts.get_current() if downstream.place.stock else contexts.Context()
         token = contexts.attach(current)
         try:
             await self._middleware(scope, _receive, _send)
@@ -204,19 +204,20 @@ class Tracing:
 
 
 def _scope(downstream: Downstream, headers: Headers, styles: frozenset[str]) -> dict[str, Any]:
+    place = downstream.place
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": downstream.version.removeprefix("HTTP/"),
+        "http_version": place.protocol.removeprefix("HTTP/"),
         "method": downstream.method,
-        "scheme": downstream.scheme,
+        "scheme": place.scheme,
         "root_path": "",
         "path": unquote(downstream.raw_path.decode("latin-1")),
         "raw_path": downstream.raw_path,
         "query_string": downstream.query,
         "headers": headers,
-        "client": downstream.client,
-        "server": downstream.server,
+        "client": place.client,
+        "server": place.server,
         "gateway": downstream,
         "gateway.styles": styles,
     }
