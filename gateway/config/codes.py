@@ -180,8 +180,8 @@ define(
     "GW036",
     "not a regex",
     "error",
-    "Patterns are RE2, matched against the whole text, at most 1024 bytes. RE2 has no lookaround and no"
-    " backreferences, and in return takes linear time whatever a client sends.",
+    "Patterns are RE2, matched against the whole text, and as large as Istio takes them: 32768 instructions."
+    " RE2 has no lookaround and no backreferences, and in return takes linear time whatever a client sends.",
 )
 define("GW037", "out of range", "error", "The value is outside of what the field allows.")
 define(
@@ -211,6 +211,13 @@ define(
     "not supported",
     "error",
     "The field exists in Istio, but means nothing to an HTTP gateway, or is refused by Istio as well.",
+)
+define(
+    "GW047",
+    "replacement that does not fit",
+    "error",
+    r"A replacement names groups of its regex as \1 to \9, all of a match as \0, and a backslash as \\."
+    " RE2 replaces nothing when it names a group that is not there.",
 )
 
 # -- rules -------------------------------------------------------------------------------------

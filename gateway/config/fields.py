@@ -257,8 +257,10 @@ Labels = Annotated[StringMap, AfterValidator(_labels)]
 
 # -- patterns ----------------------------------------------------------------------------------
 
-MAX_REGEX_BYTES = 1024
-"""Istio's limit of a regex in a VirtualService."""
+MAX_REGEX_BYTES = 64 * 1024
+"""What `limits.regexBytes` can allow at most."""
+MAX_REGEX_PROGRAM = 32768
+"""RE2 instructions a regex may take (Istio's `re2.max_program_size.error_level`)."""
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -273,11 +275,13 @@ def regex_error(pattern: str) -> str | None:
     if len(pattern.encode(errors="replace")) > MAX_REGEX_BYTES:
         return f"a regex has at most {MAX_REGEX_BYTES} bytes"
     try:
-        re2.compile(pattern, options=_OPTIONS)
+        size = re2.compile(pattern, options=_OPTIONS).programsize
     except re2.error as error:
         reason = error.args[0] if error.args else "invalid"
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         return f"RE2 does not accept this regex: {text}"
+    if size > MAX_REGEX_PROGRAM:
+        return f"this regex takes RE2 {size} instructions; at most {MAX_REGEX_PROGRAM}, as in Istio"
     return None
 
 
@@ -289,7 +293,7 @@ class StringMatch(Checked):
     prefix: Str | None = None
     """How the text begins."""
     regex: Str | None = None
-    """RE2 pattern of the whole text, at most 1024 bytes. Where presence can be meant, `*` means it."""
+    """RE2 pattern of the whole text (`limits.regexBytes`). Where presence can be meant, `*` means it."""
 
     def _rules(self) -> Iterator[Problem]:
         given = [name for name in ("exact", "prefix", "regex") if getattr(self, name) is not None]

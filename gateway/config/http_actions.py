@@ -10,6 +10,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import re2
 from pydantic import AfterValidator, Field, Strict
 
 from gateway.config.fields import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00\r\n]")
+_REFERENCE = re.compile(r"\\(.?)", re.DOTALL)
 
 AUTHORITY_NAMES = frozenset({"host", ":authority"})
 """Header names (lower-case) that set the authority instead of a header."""
@@ -134,6 +136,8 @@ class HTTPRedirect(Checked):
             value = getattr(self, field)
             if value is not None and _FORBIDDEN_IN_VALUE.search(value):
                 yield Problem("GW039", "a Location header has no NUL, CR or LF", (field,))
+        yield from _rootless("uri", self.uri)
+        yield from _rootless("prefixRewrite", self.prefix_rewrite)
 
 
 def _base64(value: str) -> str:
@@ -184,7 +188,7 @@ class RegexRewrite(Checked):
     """Replaces every match of `match` in the path by `rewrite`."""
 
     match: Str
-    """RE2, at most 1024 bytes."""
+    """RE2, at most `limits.regexBytes`."""
     rewrite: Str
     r"""Replacement; `\1` to `\9` are groups, `\0` the whole match."""
 
@@ -194,6 +198,28 @@ class RegexRewrite(Checked):
             yield Problem("GW036", message, ("match",))
         if not self.rewrite:
             yield Problem("GW032", "uriRegexRewrite needs a rewrite", ("rewrite",))
+        elif message is None:
+            problem = _template_problem(self.rewrite, re2.compile(self.match).groups)
+            if problem is not None:
+                yield Problem("GW047", problem, ("rewrite",))
+
+
+def _template_problem(text: str, groups: int) -> str | None:
+    r"""Why RE2 would not take a replacement: `\1` without such a group, a backslash before a letter."""
+    for reference in _REFERENCE.findall(text):
+        if not reference or not (reference.isdigit() or reference == "\\"):
+            return r"behind a backslash stands the number of a group (\1), or another backslash"
+        if reference.isdigit() and int(reference) > groups:
+            count = {0: "no groups", 1: "one group"}.get(groups, f"{groups} groups")
+            return f"there is no group \\{reference}: the regex has {count}"
+    return None
+
+
+def _rootless(field: str, value: str | None) -> Iterator[Problem]:
+    """A path that would be glued to whatever stands before it."""
+    if value and not value.startswith("/"):
+        hint = "to strip a prefix, match it with its last slash and write /"
+        yield Problem("GW035", 'a path begins with "/"', (field,), hint)
 
 
 class HTTPRewrite(Checked):
@@ -213,3 +239,4 @@ class HTTPRewrite(Checked):
             value = getattr(self, field)
             if value is not None and _FORBIDDEN_IN_VALUE.search(value):
                 yield Problem("GW039", "no NUL, CR or LF in a request", (field,))
+        yield from _rootless("uri", self.uri)

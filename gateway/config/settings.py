@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, Strict
 
 from gateway.config.extension_providers import MeshExtensionProvider, provider_problems
 from gateway.config.fields import (
+    MAX_REGEX_BYTES,
     Bool,
     Checked,
     Duration,
@@ -103,7 +104,8 @@ class Limits(Model):
     response_headers: Count = 200
     connections: Count | None = None
     """Client connections at a time; default: no limit."""
-    regex_bytes: Count = 1024
+    regex_bytes: Annotated[int, Strict(), Field(ge=1, le=MAX_REGEX_BYTES)] = 1024
+    """Longest regex of a VirtualService, as in Istio; at most 65536."""
     replay_bytes: Count = 1024 * 1024
     """Longest request body that is kept to be sent again, or to a mirror; a longer one is sent once."""
     mirror_copies: Count = 1024

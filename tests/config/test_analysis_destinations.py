@@ -167,3 +167,25 @@ def test_a_wrong_file_of_any_size_is_answered_soon() -> None:
 
     assert len(found) == 2000
     assert sum("did you mean" in (item.suggestion or "") for item in found) == 20
+
+
+def test_a_health_check_of_nobody_is_named() -> None:
+    """Most likely a misspelt host: nobody would be asked."""
+    settings = """\
+apiVersion: gateway.asgi/v1
+kind: GatewaySettings
+metadata: {name: edge}
+spec:
+  healthChecks:
+    reviews: {path: /healthz}
+    ratings.default.svc.cluster.local: {}
+    revews: {}
+"""
+
+    (finding,) = analyzed(BACKENDS + settings, "GW205")
+
+    assert (finding.line - LINES, finding.severity, finding.suggestion) == (
+        8,
+        "warning",
+        'did you mean "reviews"?',
+    )

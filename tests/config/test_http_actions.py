@@ -113,7 +113,22 @@ def test_bodies_are_text_or_base64() -> None:
     [
         ({"uri": "/"}, []),
         ({"authority": "x"}, []),
-        ({"authority": "x", "uriRegexRewrite": {"match": "a", "rewrite": r"\1"}}, []),
+        ({"authority": "x", "uriRegexRewrite": {"match": "(a)", "rewrite": r"\0\1\\"}}, []),
+        ({"uriRegexRewrite": {"match": "a", "rewrite": r"\1"}}, [("GW047", ("uriRegexRewrite", "rewrite"))]),
+        (
+            {"uriRegexRewrite": {"match": "(a)", "rewrite": r"\2"}},
+            [("GW047", ("uriRegexRewrite", "rewrite"))],
+        ),
+        (
+            {"uriRegexRewrite": {"match": "(a)", "rewrite": r"\a"}},
+            [("GW047", ("uriRegexRewrite", "rewrite"))],
+        ),
+        (
+            {"uriRegexRewrite": {"match": "(a)", "rewrite": "a\\"}},
+            [("GW047", ("uriRegexRewrite", "rewrite"))],
+        ),
+        ({"uri": "new"}, [("GW035", ("uri",))]),
+        ({"uri": " "}, [("GW035", ("uri",))]),
         ({}, [("GW032", ())]),
         ({"uri": "/", "uriRegexRewrite": {"match": "a", "rewrite": "b"}}, [("GW040", ("uriRegexRewrite",))]),
         ({"uriRegexRewrite": {"match": "(", "rewrite": "b"}}, [("GW036", ("uriRegexRewrite", "match"))]),

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gateway.config.analysis.delegates import delegation
-from gateway.config.analysis.destinations import unknown_destinations
+from gateway.config.analysis.destinations import unknown_destinations, unknown_health_checks
 from gateway.config.analysis.listeners import (
     colliding_servers,
     gateway_hosts,
@@ -19,6 +19,7 @@ from gateway.config.analysis.listeners import (
     silent_ports,
     unopened_servers,
 )
+from gateway.config.analysis.patterns import long_regexes
 from gateway.config.analysis.policies import idle_selectors, rival_documents, unverified_claims
 from gateway.config.analysis.reachability import unreachable_rules
 from gateway.config.analysis.rules import destination_rules, service_entries
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
     unknown_destinations,
+    unknown_health_checks,
     gateway_references,
     gateway_hosts,
     colliding_servers,
@@ -40,6 +42,7 @@ ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
     shared_hosts,
     silent_ports,
     unreachable_rules,
+    long_regexes,
     unverified_claims,
     destination_rules,
     service_entries,

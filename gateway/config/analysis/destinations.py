@@ -47,6 +47,23 @@ define(
     "error",
     "The service has no port of this number. Requests are answered with 503 (flag NC).",
 )
+define(
+    "GW205",
+    "health check of an unknown host",
+    "warning",
+    "No ServiceEntry has this host, so nobody is asked how they are. A name without a dot is completed with"
+    " the gateway's namespace.",
+)
+
+
+def unknown_health_checks(survey: Survey) -> Iterator[Finding]:
+    """Keys of GatewaySettings `healthChecks` that name no service."""
+    settings = survey.config.settings
+    for host in settings.spec.health_checks:
+        if survey.full(host, survey.namespace) not in survey.services:
+            hint = survey.guess(host, survey.namespace) or "add a ServiceEntry, or remove it"
+            path = ("spec", "healthChecks", host)
+            yield survey.finding(settings, path, "GW205", f'no ServiceEntry has the host "{host}"', hint)
 
 
 def unknown_destinations(survey: Survey) -> Iterator[Finding]:
