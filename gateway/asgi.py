@@ -18,6 +18,7 @@ from gateway.control.pauses import considerate
 from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.spine import Spine
 from gateway.telemetry.record import Telemetry
+from gateway.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -62,6 +63,10 @@ class Gateway:
         self._control = self._given = control
         self._adopt = adopt
         self.telemetry = Telemetry()
+        self.recorder = Recorder()
+        """The last requests, and the last that failed."""
+        self.telemetry.observe(self.recorder.record)
+        self._edge: Callable[[], Any] = lambda: None
         self._serve: Callable[[Downstream], Coroutine[Any, Any, None]] | None = None
         self._spine: Spine | None = None
         self._admin: AdminListener | None = None
@@ -111,7 +116,10 @@ class Gateway:
         self.telemetry.certificates, self.telemetry.gently = control.tls.certificates, considerate
         self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation
+        self.telemetry.security = control.security
+        self.telemetry.policies = lambda: control.security.counts
         spine = self._spine = Spine(self._snapshot, self.telemetry.record)
+        spine.context = self.telemetry.context
         self._serve = self.telemetry.around(spine.serve, control.snapshot.config.settings.spec)
         await self._start_admin()
 
@@ -136,14 +144,16 @@ class Gateway:
         return snapshot
 
     async def _start_admin(self) -> None:
-        self._admin = AdminListener(metrics=self.telemetry.exposition)
+        self._admin = AdminListener(
+            metrics=self.telemetry.exposition, recorder=self.recorder, edge=self._edge
+        )
         await self._admin.start(self.control)
 
     async def _lifespan(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if "state" in scope:
             state = scope["state"]
             state[SETTINGS] = lambda: self.control.snapshot.config.settings
-            self.telemetry.edge = lambda: state.get("gateway.edge")
+            self._edge = self.telemetry.edge = lambda: state.get("gateway.edge")
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":

@@ -14,6 +14,7 @@ from gateway.explain.load import compiled
 from gateway.explain.story import story
 from gateway.http.flags import Flag
 from gateway.http.peer import Peer
+from gateway.http.place import Place
 from gateway.http.request import Request
 from gateway.telemetry.recorder import Entry
 from gateway.upstream import UpstreamError
@@ -139,7 +140,7 @@ duration. This page is made by `scripts/docs` from the sentences themselves.
 def ended(example: Example, number: int) -> Entry:
     """The example as the gateway would remember it."""
     snapshot = SNAPSHOT
-    made = Exchange(snapshot, 100.0, "HTTP/1.1", ("203.0.113.7", 50123), ("127.0.0.1", 8080), stock=False)
+    made = Exchange(snapshot, 100.0, Place(("203.0.113.7", 50123), ("127.0.0.1", 8080)))
     headers = [(b"user-agent", b"curl/8.5.0"), *example.headers]
     host = "reviews" if example.routed else ""
     request = Request(

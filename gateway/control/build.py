@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from gateway.security.state import SecurityState
     from gateway.tls import Secured, Store
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,12 @@ class Refused:
 
 
 def build(
-    paths: Sequence[Path], registry: Registry, tls: Store, generation: int, opened: Opened | None = None
+    paths: Sequence[Path],
+    registry: Registry,
+    tls: Store,
+    security: SecurityState,
+    generation: int,
+    opened: Opened | None = None,
 ) -> Built | Refused:
     """The generation that these files describe now. Never raises for what it reads.
 
@@ -83,7 +89,9 @@ def build(
         if secured.fatal:
             return _refused(loaded, findings)
         prepared = registry.prepare(planned)
-        snapshot = compile_snapshot(loaded.config, planned, prepared.clusters, generation=generation)
+        snapshot = compile_snapshot(
+            loaded.config, planned, prepared.clusters, generation=generation, security=security
+        )
     except ConfigError as error:
         return _refused(loaded, (*findings, *error.findings))
     except Exception as error:

@@ -26,6 +26,7 @@ from gateway.control.restart import Opened
 from gateway.control.result import Outcome, ReloadCounts, ReloadResult, State
 from gateway.control.retire import retire
 from gateway.control.watch import Watch
+from gateway.security.state import SecurityState
 from gateway.tls import Store
 from gateway.upstream import Registry
 
@@ -67,6 +68,8 @@ class Control:
         self.registry = Registry(clock=clock, rng=rng or random.Random())  # noqa: S311 - dice, not secrets
         self.tls = Store(self.paths)
         """Every credential, and the contexts made of them."""
+        self.security = SecurityState(clock=clock, wall=wall)
+        """Keys of issuers, verified tokens, what was asked lately, what policies decided."""
         self.state = State.STARTING
         self.last = ReloadResult(outcome=Outcome.REFUSED, generation=0)
         """The last attempt, the first load included."""
@@ -125,6 +128,7 @@ class Control:
         assert self._first is not None, "load_first comes before start"
         self.registry.commit(self._first.prepared)
         self.registry.secure(self._first.secured.originations)
+        await self.security.start(self.snapshot.config)
         self._first = None
         await self.registry.ready()
         if self._watch is not None:
@@ -154,6 +158,7 @@ class Control:
             await asyncio.wait(self._tasks)
         for retiring in tuple(self._retiring):
             retiring.cancel()  # What requests still hold goes with them.
+        await self.security.stop()
         await self.registry.close()
 
     def _follow_hangup(self) -> None:
@@ -199,6 +204,7 @@ class Control:
             return self._refuse(built, began, reason)
         if built.loaded.digest == self.loaded.digest:
             return self._keep(began, reason)  # It changed back while it was read.
+        await self.security.follow(built.snapshot.config)  # Its keys are there before it serves.
         self.registry.commit(built.prepared)
         self.registry.secure(built.secured.originations)
         self._retire([built.prepared.plan, self.loaded, self.snapshot])
@@ -266,7 +272,7 @@ class Control:
 
     def _build(self, generation: int) -> Built | Refused:
         with considerate(), uncollected(freeze=self._own_process):
-            return build(self.paths, self.registry, self.tls, generation, self._opened)
+            return build(self.paths, self.registry, self.tls, self.security, generation, self._opened)
 
     def _record(
         self, outcome: Outcome, findings: tuple[Finding, ...], began: float, reason: str

@@ -18,6 +18,7 @@ from gateway.http.host import split as split_authority
 from gateway.http.path import PathRules, canonical
 from gateway.http.reply import Reply, bad_request
 from gateway.http.request import Request
+from gateway.tls import xfcc
 
 if TYPE_CHECKING:
     from gateway.config.settings import GatewaySettingsSpec
@@ -145,7 +146,10 @@ class Hygiene:
             place.peer_ip,
             client_ip,
         )
-        request.peer = place.peer
+        if (tls := place.peer) is not None:
+            request.peer = tls
+            if tls.verified:
+                headers.append((b"x-forwarded-client-cert", xfcc(tls)))
         request.local_ip = place.local_ip
         return None
 

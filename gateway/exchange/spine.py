@@ -30,6 +30,7 @@ from gateway.http.flags import Flag
 from gateway.http.grpc import for_call, is_call
 from gateway.http.parking import parked
 from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, Reply
+from gateway.security.jwt_failure import Undecided
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
 from gateway.upstream.connection import NO_BODY as NO_UPLOAD
 from gateway.upstream.errors import UpstreamError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.exchange.downstream import Downstream
+    from gateway.http.headers import Headers
     from gateway.http.request import Request
     from gateway.routing.listener import Listener
     from gateway.routing.policies import Fault
@@ -85,6 +87,8 @@ class Spine:
         self._dice = random.Random(self._rng.getrandbits(64))  # noqa: S311 - dice, not secrets
         self._draw = self._dice.getrandbits
         self._deadlines = Deadlines(clock)
+        self.context: Callable[[Exchange, Headers, int], Headers] | None = None
+        """Renews the trace context in the headers of a further attempt; None: nothing is traced."""
         self.shadows = Shadows(clock=clock)
         """Copies of requests, on their way to mirrors."""
 
@@ -108,8 +112,8 @@ class Spine:
                     )
                 if reply is None:
                     reply = self._decide(exchange, listener)  # 3, 4
-                    if exchange.waits:
-                        reply = await self._decide_later(exchange, downstream)
+                    if exchange.waits or type(reply) is Undecided:
+                        reply = await self._decide_later(exchange, downstream, listener, reply)
                     if reply is None:
                         reply = await self._forward(exchange, policy, downstream)  # 4 to 9
             if reply is not None:
@@ -157,12 +161,20 @@ class Spine:
             return None
         return self._permit(request, destination.checks) or self._enter(request, route, destination)
 
-    async def _decide_later(self, exchange: Exchange, downstream: Downstream) -> Reply | None:
-        """The rest of step 4 where something has to be waited for: another's verdict, an injected delay."""
+    async def _decide_later(
+        self, exchange: Exchange, downstream: Downstream, listener: Listener, reply: Reply | None
+    ) -> Reply | None:
+        """The rest of step 4 where something has to be waited for: keys, another's verdict, a delay."""
+        if isinstance(reply, Undecided) and reply.settled is not None:
+            # The issuer's keys are on their way: whoever shows a token of a new one waits for them.
+            if not await self._patient(exchange, downstream, reply.settled):
+                return reply
+            reply = self._decide(exchange, listener)
+            if not exchange.waits:
+                return reply
         request, route, destination = exchange.request, exchange.route, exchange.destination
         assert route is not None
         assert destination is not None
-        reply = None
         if destination.gate is not None:
             reply = await self._patient(exchange, downstream, partial(destination.gate, request))
         reply = reply or self._permit(request, destination.checks)
@@ -263,7 +275,7 @@ class Spine:
             exchange.watched = True
             downstream.on_disconnect(exchange.client_gone)
         exchange.parts = compose(exchange, route, destination)
-        mirrored = bool(route.mirrors) and wanted(route.mirrors, exchange.draw)
+        mirrored = bool(route.mirrors) and wanted(route.mirrors, exchange.draw, destination)
         if exchange.body not in NO_UPLOADS:
             length = None if exchange.body == CHUNKED else exchange.body
             replay = replay_for(
@@ -405,6 +417,9 @@ class Spine:
             seconds = retries.wait(self._dice)
             await self._patient(exchange, downstream, lambda: asyncio.sleep(seconds))
         renumber(exchange, route, retries.made + 1)
+        if self.context is not None:
+            target, authority, headers = exchange.parts
+            exchange.parts = target, authority, self.context(exchange, headers, retries.made + 1)
         return True
 
     async def _rest(

@@ -46,8 +46,8 @@ def compile_guard(
     config: Config, plan: Plan, clusters: Mapping[str, Cluster], security: SecurityState | None
 ) -> Guard:
     """The policies of a generation. Without `security` there are no tokens and no limits."""
-    callouts = getattr(security, "callouts", None) or Callouts()
-    counts = getattr(security, "counts", None) or PolicyCounts()
+    callouts = Callouts() if security is None else security.callouts
+    counts = PolicyCounts() if security is None else security.counts
     tokens = None
     if security is not None:
         state = security

@@ -202,6 +202,6 @@ REQUEST_PRINCIPAL = Attribute("request principal", _request_principal)
 ADDRESSES: Mapping[str, Callable[[Request], str]] = {
     "source.ip": lambda request: request.peer_ip,
     "remote.ip": lambda request: request.client_ip,
-    "destination.ip": lambda request: getattr(request, "local_ip", ""),
+    "destination.ip": lambda request: request.local_ip,
 }
 """Key of a condition -> address as text; empty when it is not known."""

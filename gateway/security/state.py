@@ -11,6 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from gateway.security.callouts import Callouts
+from gateway.security.counts import PolicyCounts
 from gateway.security.jwks import FetchedKeys, Keys, written_keys
 from gateway.security.jwks_fetch import Fetcher
 from gateway.security.jwt_provider import Provider
@@ -49,6 +51,10 @@ class SecurityState:
         self._fetcher = fetcher or Fetcher()
         self._patience = patience
         self._lock = threading.Lock()
+        self.counts = PolicyCounts()
+        """What policies decided."""
+        self.callouts = Callouts()
+        """Questions to external authorizers."""
         self._providers: dict[JWTRule, Provider] = {}
         self._keys: dict[tuple[str, str, float], Keys] = {}
         self._buckets: dict[tuple[str, tuple[str, ...]], Buckets] = {}
@@ -92,6 +98,7 @@ class SecurityState:
             known = list(self._keys.values())
         await asyncio.gather(*(keys.stop() for keys in known if isinstance(keys, FetchedKeys)))
         await self._fetcher.close()
+        await self.callouts.stop()
 
     # -- issuers -------------------------------------------------------------------------------
 

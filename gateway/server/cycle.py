@@ -52,6 +52,8 @@ class Cycle(Stream):
             "state": edge.app_state.copy(),
             "extensions": {"gateway": self},
         }
+        if protocol.tls is not None:
+            self.scope["extensions"]["tls"] = protocol.tls
         if edge.root_path:
             self.scope["path"] = edge.root_path + path
             self.scope["raw_path"] = edge.root_path.encode("ascii") + self.raw_path

@@ -27,7 +27,7 @@ from gateway.server.head import BLANK_LINE, HeadReader, plain_head
 from gateway.server.refusal import Refusal, Refused
 from gateway.server.stream import Stream
 from gateway.server.sweeper import NEVER
-from gateway.tls import identify
+from gateway.tls import identify, tls_extension
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -67,6 +67,7 @@ class EdgeProtocol(asyncio.Protocol):
         "scheme",
         "server",
         "server_state",
+        "tls",
         "transport",
         "write_paused",
     )
@@ -91,6 +92,8 @@ class EdgeProtocol(asyncio.Protocol):
         self.scheme = "http"
         self.peer: Peer | None = None
         """The TLS side of the client; None without TLS. Whoever made the handshake may set it."""
+        self.tls: dict[str, Any] | None = None
+        """What ASGI applications are told of it (`scope["extensions"]["tls"]`)."""
         self.place: Place
         """The connection as requests see it."""
         self.write_paused = False
@@ -128,8 +131,10 @@ class EdgeProtocol(asyncio.Protocol):
         self.client = socket_name(transport.get_extra_info("peername"))  # type: ignore[assignment]
         if transport.get_extra_info("sslcontext"):
             self.scheme = "https"
+            tls = transport.get_extra_info("ssl_object")
             if self.peer is None:
-                self.peer = identify(transport.get_extra_info("ssl_object"))
+                self.peer = identify(tls)
+            self.tls = tls_extension(self.peer, tls)
         self.place = Place(self.client, self.server, scheme=self.scheme, peer=self.peer)
         self.server_state.connections.add(self)  # type: ignore[arg-type]
         edge.connections += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gateway.asgi import Gateway
@@ -70,7 +71,10 @@ def run(
         later = (lambda _: _speak_up(log_level)) if number else announce
         return serve(Gateway(paths, own_process=True), sockets, later)
 
-    return Workers(workers, work).run()
+    # Where workers leave their numbers for the one that is asked for all of them.
+    with TemporaryDirectory(prefix="gateway-") as folder:
+        os.environ.setdefault("GATEWAY_RUNTIME", folder)
+        return Workers(workers, work).run()
 
 
 def _open(config: Config, host: str | None, port: int | None) -> tuple[list[socket.socket], list[str]]:

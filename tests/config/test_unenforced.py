@@ -29,6 +29,10 @@ def pool(field: str) -> str:
     return policy(f"connectionPool: {{http: {{{field}}}}}")
 
 
+def telemetry(field: str) -> str:
+    return document("Telemetry", f"{{{field}}}", group="telemetry.istio.io/v1")
+
+
 USES = {
     "zoneAwareLbSetting": policy("loadBalancer: {zoneAwareLbSetting: {}}"),
     "HTTP/2 to upstreams": pool("h2UpgradePolicy: UPGRADE"),
@@ -42,16 +46,13 @@ USES = {
         "Gateway",
         "{servers: [{port: {number: 1, name: a, protocol: https}, hosts: ['*'], tls: {mode: PASSTHROUGH}}]}",
     ),
-    "mode STRICT": document("PeerAuthentication", "{mtls: {mode: STRICT}}", group=SECURITY),
-    "the policy": document("AuthorizationPolicy", "{}", group=SECURITY),
-    "the policy, which only records,": document("AuthorizationPolicy", "{action: AUDIT}", group=SECURITY),
-    "the verification of tokens": document("RequestAuthentication", "{}", group=SECURITY),
-    "action CUSTOM": document(
-        "AuthorizationPolicy", "{action: CUSTOM, provider: {name: a}, rules: [{}]}", group=SECURITY
-    ),
     "targetRef": document("AuthorizationPolicy", "{targetRef: {kind: a, name: b}}", group=SECURITY),
     "targetRefs": document("RequestAuthentication", "{targetRefs: [{kind: a, name: b}]}", group=SECURITY),
-    "the document": document("Telemetry", "{}", group="telemetry.istio.io/v1"),
+    "customMetric": telemetry("metrics: [{overrides: [{match: {customMetric: a}}]}]"),
+    "reportingInterval": telemetry("metrics: [{reportingInterval: 5s}]"),
+    "useRequestIdForTraceSampling": telemetry("tracing: [{useRequestIdForTraceSampling: false}]"),
+    "a targetRef": telemetry("targetRef: {kind: a, name: b}"),
+    "a list of targetRefs": telemetry("targetRefs: [{kind: a, name: b}]"),
 }
 """A document that asks for each feature of the table; a feature that works is taken out of both."""
 
@@ -77,6 +78,10 @@ ENFORCED = (
         "{servers: [{port: {number: 1, name: a, protocol: HTTP}, hosts: ['*'], tls: {httpsRedirect: true}}]}",
     ),
     document("PeerAuthentication", "{mtls: {mode: PERMISSIVE}}", group=SECURITY),
+    document("PeerAuthentication", "{mtls: {mode: STRICT}}", group=SECURITY),
+    document("AuthorizationPolicy", "{}", group=SECURITY),
+    document("RequestAuthentication", "{}", group=SECURITY),
+    telemetry("tracing: [{randomSamplingPercentage: 10}]"),
 )
 
 
