@@ -189,8 +189,13 @@ async def _exchange(cluster: Cluster, endpoint: Endpoint, copy: Copy) -> int:
         connection.release()
 
 
-def wanted(mirrors: Sequence[Mirror], draw: int) -> bool:
-    """Whether any mirror gets a copy of the request: then its body must be kept."""
+def wanted(mirrors: Sequence[Mirror], draw: int, cluster: Cluster | None) -> bool:
+    """Whether any mirror gets a copy of the request: then its body must be kept.
+
+    As in Envoy there is none of a request that no endpoint can get.
+    """
+    if cluster is None or not cluster.balancer.endpoints:
+        return False
     return any(mirror.cluster is not None and draw % MILLION < mirror.share for mirror in mirrors)
 
 

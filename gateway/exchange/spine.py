@@ -275,7 +275,7 @@ class Spine:
             exchange.watched = True
             downstream.on_disconnect(exchange.client_gone)
         exchange.parts = compose(exchange, route, destination)
-        mirrored = bool(route.mirrors) and wanted(route.mirrors, exchange.draw, destination)
+        mirrored = bool(route.mirrors) and wanted(route.mirrors, exchange.draw, destination.cluster)
         if exchange.body not in NO_UPLOADS:
             length = None if exchange.body == CHUNKED else exchange.body
             replay = replay_for(

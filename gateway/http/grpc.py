@@ -31,7 +31,12 @@ def grpc_status(status: int) -> int:
 
 
 def for_call(reply: Reply, status: int | None = None) -> Reply:
-    """`reply` as a gRPC client understands it; `status`: a gRPC status to be told instead of its own."""
+    """`reply` as a gRPC client understands it; `status`: a gRPC status to be told instead of its own.
+
+    A reply that was made for a call stays as it is.
+    """
+    if any(name == b"grpc-status" for name, _ in reply.headers):
+        return reply
     code = grpc_status(reply.status) if status is None else status
     headers = [(b"content-type", b"application/grpc"), (b"grpc-status", b"%d" % code)]
     if reply.body:

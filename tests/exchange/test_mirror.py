@@ -105,10 +105,11 @@ def test_the_trace_of_a_copy_is_not_sampled() -> None:
 def test_one_number_decides_for_all_mirrors(shares: list[int], draw: int) -> None:
     """Nested: who gets the smaller share is among who gets the larger."""
     cluster = cluster_of(1)
-    chosen = [share for share in shares if wanted([mirror(cluster, share)], draw)]
+    chosen = [share for share in shares if wanted([mirror(cluster, share)], draw, cluster)]
     assert chosen == [share for share in shares if draw % MILLION < share]
-    assert wanted([mirror(cluster, share) for share in shares], draw) == bool(chosen)
-    assert not wanted([mirror(None, share) for share in shares], draw)
+    assert wanted([mirror(cluster, share) for share in shares], draw, cluster) == bool(chosen)
+    assert not wanted([mirror(None, share) for share in shares], draw, cluster)
+    assert not wanted([mirror(cluster, share) for share in shares], draw, cluster_of())
     shadows = Shadows()
     shadows.decline([mirror(cluster, share) for share in shares], draw)
     assert counts(shadows) == (len(chosen), 0, len(chosen), 0)
