@@ -20,6 +20,7 @@ from gateway.config.fields import (
     Problem,
     Str,
 )
+from gateway.config.hosts import covers
 from gateway.config.http_actions import Headers, HTTPDirectResponse, HTTPRedirect, HTTPRewrite, authorities
 from gateway.config.http_match import HTTPMatchRequest  # noqa: TC001 - pydantic reads the annotations
 from gateway.config.http_policies import (  # noqa: TC001 - pydantic reads the annotations
@@ -191,14 +192,6 @@ def _host_problems(spec: VirtualServiceSpec) -> Iterator[Problem]:
                 "name the hosts, or the gateways this is for",
                 fatal=False,
             )
-
-
-def covers(pattern: str, host: str) -> bool:
-    """Whether `pattern` (`*.x`, `*`, or a name) takes every host that `host` takes."""
-    pattern, host = pattern.lower(), host.lower()
-    if pattern.startswith("*"):
-        return host.endswith(pattern[1:]) and len(host) >= len(pattern)
-    return pattern == host
 
 
 @register("networking.istio.io", "VirtualService", "v1", "v1beta1", "v1alpha3")

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.hosts import fqdn
 from gateway.config.settings import host_port
 from gateway.export.envoy_cluster import envoy_cluster
 from gateway.export.envoy_hosts import Entry, HostList, host_lists
@@ -16,7 +17,6 @@ from gateway.export.envoy_listener import envoy_listener
 from gateway.export.envoy_match import reads_claims
 from gateway.export.envoy_route import LAST_STATUS, envoy_route
 from gateway.export.envoy_security import envoy_security
-from gateway.upstream.names import fqdn
 from gateway.upstream.plan import plan as plan_clusters
 from gateway.upstream.rules import Rules, blocks
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.config.gateway import HTTP_PROTOCOLS
 from gateway.config.references import MESH
 from gateway.config.settings import host_port
-from gateway.routing.delegates import exported, rules
+from gateway.config.visibility import age, exported
+from gateway.routing.delegates import rules
 from gateway.routing.hosts import domain, names, narrower
-from gateway.upstream.names import age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -107,7 +107,8 @@ def host_lists(config: Config, notes: list[str]) -> list[HostList]:
     services = [
         service
         for service in sorted(config.virtual_services, key=age)
-        if not service.spec.is_delegate and exported(service, settings.namespace)
+        if not service.spec.is_delegate
+        and exported(service.spec.export_to, service.metadata.namespace, settings.namespace)
     ]
     for listener in found:
         for service in services:

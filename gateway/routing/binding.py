@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config.gateway import HTTP_PROTOCOLS
-from gateway.routing.delegates import exported, rules
+from gateway.config.visibility import age, exported
+from gateway.routing.delegates import rules
 from gateway.routing.hosts import domain, names, narrower
 from gateway.routing.listener import Listener, VirtualHost
 from gateway.routing.rules import gateway_key
 from gateway.tls import compile_misdirected
-from gateway.upstream.names import age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +60,10 @@ class Binder:
             if service.spec.is_delegate
         }
         self._services = [
-            service for service in services if not service.spec.is_delegate and exported(service, own)
+            service
+            for service in services
+            if not service.spec.is_delegate
+            and exported(service.spec.export_to, service.metadata.namespace, own)
         ]
         self._places = [
             Place(gateway, server)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.config.fields import StringMatch
+from gateway.config.delegation import conflict
+from gateway.config.visibility import exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ _INHERITED = (
     "headers",
 )
 """Fields that a delegate's rule takes from the delegating one when it has none of its own."""
-_PRESENT = StringMatch()
 _TEXTS = ("uri", "scheme", "method", "authority")
 _MAPS = ("headers", "without_headers", "query_params", "source_labels")
 
@@ -55,7 +55,7 @@ def rules(root: VirtualService, delegates: Mapping[tuple[str, str], VirtualServi
             continue
         namespace = http.delegate.namespace or root.metadata.namespace
         delegate = delegates.get((namespace, http.delegate.name))
-        if delegate is None or not exported(delegate, root.metadata.namespace):
+        if delegate is None or not _visible(delegate, root):
             continue
         for number, inner in enumerate(delegate.spec.http):
             merged = _merged(http, inner) if inner.delegate is None else None
@@ -63,11 +63,8 @@ def rules(root: VirtualService, delegates: Mapping[tuple[str, str], VirtualServi
                 yield Rule(merged, delegate, number)
 
 
-def exported(service: VirtualService, namespace: str) -> bool:
-    """Whether documents and gateways of `namespace` see `service`; default: all do."""
-    own = service.metadata.namespace
-    exports = service.spec.export_to
-    return not exports or any(to in {"*", namespace} or (to == "." and own == namespace) for to in exports)
+def _visible(delegate: VirtualService, root: VirtualService) -> bool:
+    return exported(delegate.spec.export_to, delegate.metadata.namespace, root.metadata.namespace)
 
 
 def _merged(root: HTTPRoute, inner: HTTPRoute) -> HTTPRoute | None:
@@ -89,7 +86,7 @@ def _merged_matches(
         return tuple(root or inner)
     merged: list[HTTPMatchRequest] = []
     for leaf in inner:
-        within = [_merged_match(outer, leaf) for outer in root if not _conflict(outer, leaf)]
+        within = [_merged_match(outer, leaf) for outer in root if not conflict(outer, leaf)]
         if not within:
             return None
         merged += within
@@ -105,41 +102,3 @@ def _merged_match(root: HTTPMatchRequest, leaf: HTTPMatchRequest) -> HTTPMatchRe
     for field in _MAPS:
         update[field] = {**getattr(root, field), **getattr(leaf, field)}
     return leaf.model_copy(update=update)
-
-
-def _conflict(root: HTTPMatchRequest, leaf: HTTPMatchRequest) -> bool:
-    """Whether `leaf` could hold for a request that `root` does not take."""
-    if any(_texts_conflict(getattr(root, field), getattr(leaf, field)) for field in _TEXTS):
-        return True
-    for field in ("headers", "query_params"):
-        outer: Mapping[str, StringMatch | None] = getattr(root, field)
-        inner: Mapping[str, StringMatch | None] = getattr(leaf, field)
-        # A name that only one side has is a further demand, no conflict.
-        if any(
-            _texts_conflict(outer[key] or _PRESENT, text or _PRESENT)
-            for key, text in inner.items()
-            if key in outer
-        ):
-            return True
-    return bool(
-        # The leaf's entry replaces the root's; what is excluded less may be more.
-        any(root.without_headers.get(key, text) != text for key, text in leaf.without_headers.items())
-        or bool(root.ignore_uri_case) != bool(leaf.ignore_uri_case)
-        or (root.port and leaf.port and root.port != leaf.port)
-        or (root.gateways and not set(leaf.gateways) <= set(root.gateways))
-        or (root.source_namespace and leaf.source_namespace not in {None, root.source_namespace})
-        or any(root.source_labels.get(key, value) != value for key, value in leaf.source_labels.items())
-    )
-
-
-def _texts_conflict(root: StringMatch | None, leaf: StringMatch | None) -> bool:
-    if root is None or leaf is None:
-        return False
-    if root.regex is not None or leaf.regex is not None:
-        return True
-    if root.exact is not None:
-        return leaf.exact != root.exact
-    if root.prefix is not None:
-        text = leaf.exact if leaf.exact is not None else leaf.prefix
-        return text is None or not text.startswith(root.prefix)
-    return False

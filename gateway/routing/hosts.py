@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway.config.hosts import aliases, covers, fqdn
 from gateway.http.host import split
 
 if TYPE_CHECKING:
@@ -67,14 +68,7 @@ def names(host: str, namespace: str, cluster_domain: str) -> tuple[str, ...]:
     `reviews` in namespace `shop` is `reviews.shop.svc.cluster.local`, and so are `reviews.shop.svc`,
     `reviews.shop` and `reviews`; the short names of a full one are its own as well. Others have one name.
     """
-    full = domain(host)
-    if "." not in full and "*" not in full and ":" not in full:
-        full = f"{full}.{namespace}.svc.{cluster_domain}".lower()
-    service, _, rest = full.partition(".")
-    place, svc, tail = rest.partition(".svc.")
-    if not svc or tail != cluster_domain.lower() or "*" in service or "." in place:
-        return (full,)
-    return (full, f"{service}.{place}.svc", f"{service}.{place}", service)
+    return aliases(domain(fqdn(host, namespace, cluster_domain)), cluster_domain)
 
 
 def narrower(one: str, other: str) -> str | None:
@@ -82,13 +76,3 @@ def narrower(one: str, other: str) -> str | None:
     if one == other or covers(other, one):
         return one
     return other if covers(one, other) else None
-
-
-def covers(pattern: str, host: str) -> bool:
-    """Whether every host that `host` (a name or pattern) stands for is covered by `pattern`."""
-    if pattern == "*":
-        return True
-    if pattern.startswith("*"):
-        # `*.a.b` covers `x.a.b` and `*.x.a.b`, not `a.b`.
-        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1 and host != "*"
-    return pattern == host

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.hosts import fqdn
 from gateway.config.settings import host_port
 from gateway.routing.answers import Answer, compile_direct_response, compile_redirect
 from gateway.routing.conditions import compile_conditions
@@ -18,7 +19,7 @@ from gateway.routing.header_ops import authority_override, compile_request_ops, 
 from gateway.routing.policies import MILLION, Mirror, compile_fault, compile_retries, per_million
 from gateway.routing.rewrite import compile_guard, compile_rewrite
 from gateway.routing.route import Destination, Forwarding, Route, Source
-from gateway.upstream.names import cluster_name, fqdn
+from gateway.upstream.names import cluster_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.config.analysis.survey import age
+from gateway.config.visibility import age
 from gateway.http.reply import Reply
 from gateway.security.policies import BODY
 from gateway.security.scope import Document, Scope, Target, Workload, labels_of

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.config.visibility import age
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -45,7 +47,7 @@ def applicable(config: Config) -> list[Telemetry]:
     settings = config.settings.spec
     wide: dict[str, Telemetry] = {}
     own: Telemetry | None = None
-    for document in sorted(config.telemetries, key=_age):
+    for document in sorted(config.telemetries, key=age):
         spec, namespace = document.spec, document.metadata.namespace
         if spec.target_ref is not None or spec.target_refs:
             continue
@@ -56,11 +58,6 @@ def applicable(config: Config) -> list[Telemetry]:
     places = dict.fromkeys((settings.root_namespace, settings.namespace))
     found = [wide[namespace] for namespace in places if namespace in wide]
     return found if own is None else [*found, own]
-
-
-def _age(document: Telemetry) -> tuple[bool, float, str]:
-    made = document.metadata.creation_timestamp
-    return made is None, 0.0 if made is None else made.timestamp(), document.metadata.name
 
 
 def _ours(match: ModeMatch | None) -> bool:

@@ -18,7 +18,6 @@ from gateway.upstream.cluster_config import ClusterConfig, EndpointConfig, Polic
 from gateway.upstream.connection import CHUNKED, NO_BODY, Body, Connection, sized
 from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.errors import UpstreamError
-from gateway.upstream.names import fqdn
 from gateway.upstream.plan import Plan, plan
 from gateway.upstream.registry import Prepared, Registry
 from gateway.upstream.response import Framing, ResponseHead
@@ -42,7 +41,6 @@ __all__ = [
     "ResponseHead",
     "UpstreamError",
     "destinations",
-    "fqdn",
     "plan",
     "sized",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.hosts import covers, fqdn
 from gateway.upstream.cluster_config import (
     UNLIMITED,
     ClusterConfig,
@@ -18,7 +19,7 @@ from gateway.upstream.cluster_config import (
     Warmup,
 )
 from gateway.upstream.locality import Here, arrange
-from gateway.upstream.names import cluster_name, covers, fqdn
+from gateway.upstream.names import cluster_name
 from gateway.upstream.rules import Rules, blocks
 from gateway.upstream.services import ServicePorts, services
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.upstream.names import age, exported, fqdn
+from gateway.config.hosts import fqdn
+from gateway.config.visibility import age, exported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

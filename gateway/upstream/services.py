@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.config.hosts import fqdn
 from gateway.config.names import is_ip
+from gateway.config.visibility import age, exported
 from gateway.upstream.cluster_config import EndpointConfig, Resolution
-from gateway.upstream.names import age, exported, fqdn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

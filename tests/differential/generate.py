@@ -156,7 +156,7 @@ ANSWER_VALUES = (
     "100%%",
     "%REQ(accept)%",
     "%REQ(x-a)%",
-    "%REQ(:PATH)% %REQ(:AUTHORITY)%",
+    "%REQ(:AUTHORITY)%",
     "%RESPONSE_FLAGS%",
     "%RESPONSE_CODE_DETAILS%",
     "%ROUTE_NAME%",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.config.virtual_service import VirtualService
-from gateway.routing.delegates import Rule, exported, rules
+from gateway.routing.delegates import Rule, rules
 
 
 def service(
@@ -133,21 +133,3 @@ def test_a_missing_or_hidden_delegate_takes_only_its_rule_along() -> None:
 
     assert [rule.http.name for rule in rules(outer, {})] == ["rest"]
     assert [rule.http.name for rule in rules(outer, {("default", "leaf"): hidden})] == ["rest"]
-
-
-@pytest.mark.parametrize(
-    ("export_to", "own", "elsewhere"),
-    [
-        ([], True, True),
-        (["*"], True, True),
-        (["."], True, False),
-        (["shop"], False, True),
-        (["~"], False, False),
-    ],
-)
-def test_export_to(export_to: list[str], own: bool, elsewhere: bool) -> None:
-    """Own namespace, all, none, or those named."""
-    given = service("a", [TO], hosts=["a"], exportTo=export_to)
-
-    assert own is exported(given, "default")
-    assert elsewhere is exported(given, "shop")

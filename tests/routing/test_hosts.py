@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.routing.hosts import HostTable, covers, domain, names, narrower
+from gateway.config.hosts import covers
+from gateway.routing.hosts import HostTable, domain, names, narrower
 
 TABLE = HostTable(
     {name: name for name in ["a.com", "*.com", "*.a.com", "*-x.a.com", "www.*", "www.a*", "*", "[::1]"]},

@@ -56,12 +56,14 @@ def test_documents_hold_from_the_mesh_to_the_workload() -> None:
 
 
 def test_of_several_in_one_place_the_oldest_holds() -> None:
-    """As in Istio; one without a date is younger than any with one."""
-    assert names(
-        telemetry("{}", name="a"),
-        telemetry("{}", name="b", made="2026-01-02T00:00:00Z"),
-        telemetry("{}", name="c", made="2026-01-01T00:00:00Z"),
-    ) == ["c"]
+    """As in Istio; one without a date is older than any with one."""
+    dated = (
+        telemetry("{}", name="a", made="2026-01-02T00:00:00Z"),
+        telemetry("{}", name="b", made="2026-01-01T00:00:00Z"),
+    )
+
+    assert names(*dated) == ["b"]
+    assert names(*dated, telemetry("{}", name="c")) == ["c"]
 
 
 # -- the access log ----------------------------------------------------------------------------

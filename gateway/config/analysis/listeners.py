@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from gateway.config.analysis.survey import bound
 from gateway.config.codes import define
 from gateway.config.gateway import HTTP_PROTOCOLS
+from gateway.config.hosts import covers
 from gateway.config.references import MESH
 from gateway.config.suggest import nearest
-from gateway.config.virtual_service import covers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

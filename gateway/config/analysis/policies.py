@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.config.analysis.survey import age
 from gateway.config.codes import define
+from gateway.config.visibility import age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.config.analysis.survey import workload_labels
 from gateway.config.codes import define
-from gateway.config.virtual_service import covers
+from gateway.config.hosts import covers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

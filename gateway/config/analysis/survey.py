@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.config.findings import CODES, Finding
+from gateway.config.hosts import aliases, covers, fqdn
 from gateway.config.references import MESH
 from gateway.config.suggest import nearest
-from gateway.config.virtual_service import covers
+from gateway.config.visibility import age, exported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from gateway.config.config import Config
     from gateway.config.destination_rule import DestinationRule
@@ -43,25 +44,6 @@ class Service:
     ports: list[int]
     endpoints: list[Mapping[str, str]] | None
     """Labels of every endpoint; None when the configuration does not say them."""
-
-
-def full_name(host: str, namespace: str, domain: str) -> str:
-    """A host in full: a name without a dot is one of the namespace (`reviews.default.svc.cluster.local`)."""
-    host = host.lower()
-    if "." in host or "*" in host or ":" in host:
-        return host
-    return f"{host}.{namespace}.svc.{domain.lower()}"
-
-
-def age(resource: Resource) -> tuple[float, str, str]:
-    """Sorts documents as Istio does: oldest first, then by name and namespace. No timestamp is oldest."""
-    created = resource.metadata.creation_timestamp
-    return created.timestamp() if created else 0.0, resource.metadata.name, resource.metadata.namespace
-
-
-def exported(export_to: Sequence[str], own: str, reader: str) -> bool:
-    """Whether a document of namespace `own` is seen from namespace `reader`."""
-    return not export_to or "*" in export_to or reader in export_to or ("." in export_to and own == reader)
 
 
 class Survey:
@@ -98,16 +80,11 @@ class Survey:
 
     def full(self, host: str, namespace: str) -> str:
         """`host`, as a document of `namespace` means it, in full."""
-        return full_name(host, namespace, self._domain)
+        return fqdn(host, namespace, self._domain)
 
     def names(self, host: str, namespace: str) -> tuple[str, ...]:
         """Every name clients may use for a host, the full one first."""
-        full = self.full(host, namespace)
-        service, _, rest = full.partition(".")
-        place, svc, tail = rest.partition(".svc.")
-        if not svc or tail != self._domain or "*" in service or "." in place:
-            return (full,)
-        return full, f"{service}.{place}.svc", f"{service}.{place}", service
+        return aliases(self.full(host, namespace), self._domain)
 
     def service(self, host: str) -> Service | None:
         """The service of a full name; of several wildcards the longest."""
@@ -225,14 +202,13 @@ def _services(config: Config) -> dict[str, Service]:
     """Every host that the gateway sees: of several namespaces its own wins, then the oldest document."""
     settings = config.settings.spec
     found: dict[str, Service] = {}
-    for entry in sorted(
-        config.service_entries, key=lambda item: item.metadata.namespace != settings.namespace
-    ):
+    entries = sorted(config.service_entries, key=age)
+    for entry in sorted(entries, key=lambda item: item.metadata.namespace != settings.namespace):
         namespace = entry.metadata.namespace
         if not exported(entry.spec.export_to, namespace, settings.namespace):
             continue
         for written in entry.spec.hosts:
-            host = full_name(written, namespace, settings.cluster_domain)
+            host = fqdn(written, namespace, settings.cluster_domain)
             service = found.setdefault(host, Service(host, namespace, [], []))
             if service.namespace == namespace:
                 numbers = [port.number for port in entry.spec.ports if port.protocol != "UDP"]
