@@ -139,25 +139,6 @@ def test_a_feature_is_named_once_a_document() -> None:
     ]
 
 
-def test_a_strict_port_is_enough() -> None:
-    """STRICT anywhere asks for protection."""
-    text = document(
-        "PeerAuthentication",
-        "{selector: {matchLabels: {a: b}}, portLevelMtls: {80: {mode: STRICT}}}",
-        group=SECURITY,
-    )
-
-    assert [item[2] for item in said(text)] == [True]
-
-
-def test_a_dry_run_protects_nobody_anyway() -> None:
-    """So it does not stop the gateway."""
-    dry = '{istio.io/dry-run: "true"}'
-    text = document("AuthorizationPolicy", "{rules: [{}]}", group=SECURITY, annotations=dry)
-
-    assert [item[2] for item in said(text)] == [False]
-
-
 def test_every_code_says_what_happens_instead() -> None:
     """Rows share codes; each code is documented, with the gravest severity of its rows."""
     for row in TABLE:
