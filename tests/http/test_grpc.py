@@ -78,14 +78,14 @@ def test_a_reply_without_a_body_has_no_message() -> None:
 
 
 @given(st.binary())
+def test_a_message_survives_its_encoding(message: bytes) -> None:
+    encoded = percent_encode(message)
+    assert all(0x20 <= byte < 0x7F for byte in encoded)
+    assert unquote_to_bytes(encoded) == message
+
+
 def test_what_was_said_to_a_call_is_not_said_twice() -> None:
     """A fault names its own status; the answer's way out leaves it alone."""
     told = for_call(Reply(200, b"why"), 14)
 
     assert for_call(told) is told
-
-
-def test_a_message_survives_its_encoding(message: bytes) -> None:
-    encoded = percent_encode(message)
-    assert all(0x20 <= byte < 0x7F for byte in encoded)
-    assert unquote_to_bytes(encoded) == message
