@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from gateway.config.config import Config
 from gateway.config.destination_rule import DestinationRule
+from gateway.config.files import split_paths
 from gateway.config.findings import CODES, Code, ConfigError, Finding, Position, render
 from gateway.config.gateway import Gateway
-from gateway.config.load import Loaded, load, split_paths
+from gateway.config.load import Loaded, load
 from gateway.config.marks import Origin
 from gateway.config.resource import Metadata, Resource
 from gateway.config.security import AuthorizationPolicy, PeerAuthentication, RequestAuthentication

@@ -5,22 +5,22 @@ Lifetime: config. No state: may run in any thread.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.config.analysis import analyze
 from gateway.config.config import Config
 from gateway.config.document import decode
+from gateway.config.files import expand, identity, spread
 from gateway.config.findings import CODES, ConfigError, Finding
 from gateway.config.ignore import without_ignored
 from gateway.config.settings import GatewaySettings
 from gateway.config.yaml import MAX_BYTES, SPLIT, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from gateway.config.marks import Origin
     from gateway.config.resource import Resource
@@ -46,11 +46,6 @@ class Loaded:
         return self.config
 
 
-def split_paths(text: str) -> list[str]:
-    """The paths of `GATEWAY_CONFIG`: joined with the system's path separator."""
-    return [part for part in text.split(os.pathsep) if part]
-
-
 def load(
     paths: Sequence[Path | str] | Path | str,
     *,
@@ -74,47 +69,17 @@ def load(
 def _files(paths: Sequence[Path | str] | Path | str, gathering: _Gathering) -> Iterator[tuple[str, Path]]:
     """(name, file) of everything that is to be read, each file once."""
     seen: set[str] = set()
-    for given in _split([paths] if isinstance(paths, str | Path) else paths):
+    for given in spread(paths):
         for path in _expand(given, gathering):
-            real = _real(path)
+            real = identity(path)
             if real not in seen:
                 seen.add(real)
                 yield str(path), path
 
 
-def _split(paths: Iterable[Path | str]) -> Iterator[Path]:
-    for path in paths:
-        if isinstance(path, str) and os.pathsep in path and not _exists(path):
-            yield from map(Path, split_paths(path))
-        else:
-            yield Path(path)
-
-
-def _real(path: Path) -> str:
-    try:
-        return os.path.realpath(path)
-    except (OSError, ValueError):  # a loop of links, or a NUL: opening the file says so
-        return str(path)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # too long for a file name, or with a NUL
-        return False
-
-
 def _expand(path: Path, gathering: _Gathering) -> list[Path]:
     try:
-        if not path.is_dir():
-            return [path]
-        inside = sorted(path.iterdir(), key=lambda item: item.name)
-        # Kubernetes mounts a ConfigMap with hidden directories (..data) beside the links to its files.
-        files = [
-            item
-            for item in inside
-            if item.suffix in {".yaml", ".yml"} and item.name[0] != "." and item.is_file()
-        ]
+        files = expand(path)
     except (OSError, ValueError) as error:
         gathering.report(str(path), "GW001", f"cannot be read: {_reason(error)}")
         return []

@@ -5,27 +5,15 @@ Lifetime: config. Reading files is far cheaper than parsing them, and a watched 
 
 from __future__ import annotations
 
-import os
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.config.load import split_paths
+from gateway.config.files import expand, identity
 from gateway.config.yaml import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-
-def spread(paths: Sequence[Path | str] | Path | str) -> tuple[Path, ...]:
-    """The single paths of what `load` accepts: one or several, a text may join several (`GATEWAY_CONFIG`)."""
-    every: list[Path] = []
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        if isinstance(path, str) and os.pathsep in path and not Path(path).exists():
-            every += map(Path, split_paths(path))
-        else:
-            every.append(Path(path))
-    return tuple(every)
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 
 class Content(NamedTuple):
@@ -42,7 +30,7 @@ def look(paths: Iterable[Path]) -> Content:
     total, unread = sha256(), []
     seen: set[str] = set()
     for file in _files(paths):
-        real = os.path.realpath(file)
+        real = identity(file)
         if real in seen:
             continue
         seen.add(real)
@@ -66,15 +54,7 @@ def _read(file: Path) -> bytes | None:
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         try:
-            if path.is_dir():
-                yield from sorted(
-                    (item for item in path.iterdir() if _counts(item)), key=lambda item: item.name
-                )
-            else:
-                yield path
+            files = expand(path)
         except (OSError, ValueError):
-            yield path  # Reading it fails as well, and counts as unread.
-
-
-def _counts(item: Path) -> bool:
-    return item.suffix in {".yaml", ".yml"} and item.name[0] != "." and item.is_file()
+            files = [path]  # Reading it fails as well, and counts as unread.
+        yield from files

@@ -18,8 +18,9 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.config import render
+from gateway.config.files import spread
 from gateway.control.build import Built, Refused, build
-from gateway.control.content import Content, look, spread
+from gateway.control.content import Content, look
 from gateway.control.history import History
 from gateway.control.pauses import considerate, uncollected
 from gateway.control.restart import Opened

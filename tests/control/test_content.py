@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.config import load
-from gateway.control.content import look, spread
+from gateway.config.files import spread
+from gateway.control.content import look
 
 DOCUMENT = (
     "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec: {hosts: [a]}\n"
