@@ -1,7 +1,8 @@
 """Backends that record what arrives and answer what the request asks for.
 
 A request names its answer in the path or query (`answer=chunked`), else it gets the plain one; a name that is not
-in `ANSWERS` is plain, too.
+in `ANSWERS` or `FAILURES` is plain, too. `answer=503.gone.plain` names one for each try, by its
+`x-envoy-attempt-count`; the last one holds for further tries.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-_ANSWER = re.compile(rb"answer=([a-z0-9-]+)")
+_ANSWER = re.compile(rb"answer=([a-z0-9.-]+)")
 
 ANSWERS: dict[bytes, bytes] = {
     b"plain": b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-twice: a\r\nx-twice: b\r\n\r\nhello",
@@ -40,7 +41,22 @@ ANSWERS: dict[bytes, bytes] = {
     b"garbage": b"this is no HTTP\r\n\r\n",
 }
 """By name; an answer that is not a whole response ends with the connection."""
-CLOSES = frozenset({b"to-the-end", b"gone", b"half-a-head", b"garbage"})
+FAILURES: dict[bytes, bytes] = {
+    **{
+        b"%d" % status: b"HTTP/1.1 %d X\r\ncontent-length: 3\r\n\r\n%d" % (status, status)
+        for status in (400, 404, 409, 425, 429, 500, 501, 502, 503, 504)
+    },
+    **{
+        b"grpc-%d" % code: b"HTTP/1.1 200 OK\r\ngrpc-status: %d\r\ncontent-length: 0\r\n\r\n" % code
+        for code in (0, 1, 4, 8, 13, 14)
+    },
+    b"ratelimited": b"HTTP/1.1 429 X\r\nx-envoy-ratelimited: true\r\ncontent-length: 0\r\n\r\n",
+    b"overloaded": b"HTTP/1.1 503 X\r\nx-envoy-overloaded: true\r\ncontent-length: 0\r\n\r\n",
+    b"cut": b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+    b"silent": b"",
+}
+"""What retries, timeouts and ejections are about; `silent` waits until the proxy closes."""
+CLOSES = frozenset({b"to-the-end", b"gone", b"half-a-head", b"garbage", b"cut"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +117,26 @@ class RecordingBackend:
         headers = tuple((name.lower(), value.strip(" \t")) for name, _, value in pairs)
         framing, body = await _body(reader, dict(headers))
         self.arrivals.append(Arrival(self.name, method, target, headers, body, framing))
-        found = _ANSWER.search(target.encode("latin-1"))
-        name = found[1] if found is not None and found[1] in ANSWERS else b"plain"
-        answer = ANSWERS[name]
+        name, answer = _asked_for(target, dict(headers).get("x-envoy-attempt-count", "1"))
+        if name == b"silent":
+            await reader.read()
+            return False
         if method == "HEAD" and name not in CLOSES and name != b"early":
             answer = answer[: answer.index(b"\r\n\r\n") + 4]
         writer.write(answer)
         await writer.drain()
         return name not in CLOSES
+
+
+def _asked_for(target: str, attempt: str) -> tuple[bytes, bytes]:
+    """Name and bytes of the answer."""
+    found = _ANSWER.search(target.encode("latin-1"))
+    names = found[1].split(b".") if found is not None else [b"plain"]
+    name = names[min(int(attempt), len(names)) - 1]
+    for answers in (ANSWERS, FAILURES):
+        if name in answers:
+            return name, answers[name]
+    return b"plain", ANSWERS[b"plain"]
 
 
 async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> tuple[str, bytes]:

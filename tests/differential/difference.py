@@ -31,6 +31,8 @@ class Difference:
     concerns: Callable[[Ask], bool] = lambda _: True
     refuses: tuple[int, ...] = ()
     """The gateway answers one of these by itself, and nothing else is compared."""
+    copies: int = 0
+    """How many copies of the example go to mirrors."""
     settle: Settle | None = None
     """Makes equal what may differ, and no more."""
 

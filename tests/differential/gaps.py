@@ -9,11 +9,12 @@ import sys
 
 from differential.difference import Difference
 from differential.differences import TABLE
+from differential.failures import FAILURES, UNTRIED
 
 OPEN: tuple[Difference, ...] = ()
 """What is not the same yet, and should be."""
 
-KNOWN = (*TABLE, *OPEN)
+KNOWN = (*TABLE, *FAILURES, *OPEN)
 """Everything that may differ."""
 
 _PAGE = """\
@@ -29,11 +30,19 @@ different names are left out. The page is written from the table the tests use
 |---|---|---|---|
 """
 
+_MORE = """
+No single request shows these; the tests of each feature do.
+
+| what | the gateway | Envoy | why |
+|---|---|---|---|
+"""
+
 
 def document() -> str:
     """docs/differences.md."""
-    rows = [f"| {row.when} | {row.gateway} | {row.envoy} | {row.why} |\n" for row in TABLE]
-    page = _PAGE + "".join(rows)
+    rows = [f"| {row.when} | {row.gateway} | {row.envoy} | {row.why} |\n" for row in (*TABLE, *FAILURES)]
+    page = _PAGE + "".join(rows) + _MORE
+    page += "".join(f"| {row.when} | {row.gateway} | {row.envoy} | {row.why} |\n" for row in UNTRIED)
     if OPEN:
         page += "\n## Not the same yet\n\n| when | the gateway | Envoy |\n|---|---|---|\n"
         page += "".join(f"| {row.when} | {row.gateway} | {row.envoy} |\n" for row in OPEN)

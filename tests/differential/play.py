@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 10.0
+COPIES_WITHIN = 2.0
+"""Seconds until a copy that has not come to its mirror never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,11 @@ class Theatre:
         """Envoy's port."""
         self._backends = backends
 
-    async def ask(self, ask: Ask) -> tuple[Outcome, Outcome]:
-        """The same bytes to both, one after the other."""
-        return await self._one(self.ours, ask), await self._one(self.theirs, ask)
+    async def ask(self, ask: Ask, copies: int = 0) -> tuple[Outcome, Outcome]:
+        """The same bytes to both, one after the other. `copies`: how many go to mirrors, which nobody waits for."""
+        return await self._one(self.ours, ask, copies), await self._one(self.theirs, ask, copies)
 
-    async def _one(self, port: int, ask: Ask) -> Outcome:
+    async def _one(self, port: int, ask: Ask, copies: int) -> Outcome:
         for backend in self._backends:
             backend.arrivals.clear()
         async with Raw(port) as raw:
@@ -100,11 +102,23 @@ class Theatre:
             try:
                 answer = await raw.response(head=ask.method == "HEAD")
             except CutOff:
-                return Outcome(0, arrivals=self._arrived())
-        return Outcome(answer.status, tuple(answer.headers), answer.body, answer.interim, self._arrived())
+                return Outcome(0, arrivals=await self._arrived(copies))
+        arrivals = await self._arrived(copies)
+        return Outcome(answer.status, tuple(answer.headers), answer.body, answer.interim, arrivals)
 
-    def _arrived(self) -> tuple[Arrival, ...]:
-        return tuple(arrival for backend in self._backends for arrival in backend.arrivals)
+    async def _arrived(self, copies: int) -> tuple[Arrival, ...]:
+        """In the order of the backends, whoever was first; copies that do not come are missed after a while."""
+        deadline = asyncio.get_running_loop().time() + COPIES_WITHIN
+        while True:
+            found = tuple(arrival for backend in self._backends for arrival in backend.arrivals)
+            shadows = sum("-shadow" in dict(arrival.headers).get("host", "") for arrival in found)
+            if shadows >= copies or asyncio.get_running_loop().time() > deadline:
+                return tuple(
+                    sorted(
+                        found, key=lambda one: (one.backend, "-shadow" in dict(one.headers).get("host", ""))
+                    )
+                )
+            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -165,6 +165,12 @@ spec:
     corsPolicy: {allowOrigins: [{exact: "https://o.test"}]}
     headers: {response: {set: {x-operated: "1"}}}
     route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /retried}}]
+    retries: {attempts: 1, retryOn: 5xx}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /mirrored}}]
+    mirror: {host: a.test}
+    route: [{destination: {host: a.test}}]
   - match: [{uri: {prefix: /moved}}]
     redirect: {uri: /here, redirectCode: 302}
   - route: [{destination: {host: a.test}}]
@@ -172,7 +178,10 @@ spec:
 
 
 def play(
-    asks: list[Ask], folder: Path, settings: Mapping[str, str] | None = None
+    asks: list[Ask],
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    copies: Mapping[Ask, int] | None = None,
 ) -> list[tuple[Ask, Outcome, Outcome]]:
     """What becomes of each request at the gateway and at Envoy."""
     written = "".join(f", {name}: {value}" for name, value in (settings or {}).items())
@@ -181,7 +190,7 @@ def play(
         async with theatre(
             folder, lambda ports: CONFIGURATION % {**ports, "dead": dead_port(), "settings": written}, ["a"]
         ) as stage:
-            return [(ask, *await stage.ask(ask)) for ask in asks]
+            return [(ask, *await stage.ask(ask, (copies or {}).get(ask, 0))) for ask in asks]
 
     return asyncio.run(main())
 
@@ -193,7 +202,8 @@ def test_every_difference_is_real_and_told_by_nothing_else(tmp_path: Path) -> No
         groups.setdefault(tuple(difference.settings.items()), []).append(difference)
 
     for settings, group in groups.items():
-        played = play([difference.example for difference in group], tmp_path, dict(settings))
+        copies = {difference.example: difference.copies for difference in group}
+        played = play([difference.example for difference in group], tmp_path, dict(settings), copies)
         for difference, (ask, ours, theirs) in zip(group, played, strict=True):
             others = [other for other in KNOWN if other is not difference]
             assert compare(ask, ours, theirs, KNOWN) == [], difference.when

@@ -1,0 +1,182 @@
+"""The table of deliberate differences, where requests fail or are copied."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from differential.difference import Difference
+from differential.play import Ask
+from differential.settle import without
+from differential.which import sends, target_has
+from gateway.exchange.retry import IDEMPOTENT
+from gateway.http.secrets import is_secret
+
+if TYPE_CHECKING:
+    from differential.backend import Arrival
+    from differential.play import Outcome
+
+
+def copied(arrival: Arrival) -> bool:
+    """Whether it came to a mirror."""
+    return "-shadow" in dict(arrival.headers).get("host", "")
+
+
+def settle_copies(
+    ours: Outcome, theirs: Outcome, *names: str, secret: bool = False
+) -> tuple[Outcome, Outcome]:
+    """Headers of copies that are not compared: of these names, or all that hold credentials."""
+
+    def plain(arrival: Arrival) -> Arrival:
+        if not copied(arrival):
+            return arrival
+        dropped = [name for name, _ in arrival.headers if name in names or (secret and is_secret(name))]
+        return replace(arrival, headers=without(dropped, arrival.headers))
+
+    def of(outcome: Outcome) -> Outcome:
+        return replace(outcome, arrivals=tuple(map(plain, outcome.arrivals)))
+
+    return of(ours), of(theirs)
+
+
+def copied_from(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    return settle_copies(ours, theirs, "x-forwarded-for", "x-envoy-internal")
+
+
+def copied_secrets(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    if any(is_secret(name) for one in ours.arrivals if copied(one) for name, _ in one.headers):
+        return ours, theirs
+    return settle_copies(ours, theirs, secret=True)
+
+
+def copied_length(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    """The gateway's copy is framed by its length; that must be right."""
+
+    def chunked(arrival: Arrival) -> Arrival:
+        if not copied(arrival) or dict(arrival.headers).get("content-length") != str(len(arrival.body)):
+            return arrival
+        pairs = (
+            *without(["content-length"], arrival.headers),
+            ("transfer-encoding", "chunked"),
+        )
+        return replace(arrival, headers=pairs, framing="chunked")
+
+    return replace(ours, arrivals=tuple(map(chunked, ours.arrivals))), theirs
+
+
+def fewer_tries(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    """Envoy went on where the gateway did not; what both had in common must be the same."""
+    mine = [one for one in ours.arrivals if not copied(one)]
+    other = [one for one in theirs.arrivals if not copied(one)]
+    same = all(
+        (one.target, one.body, one.method) == (two.target, two.body, two.method)
+        for one, two in zip(mine, other, strict=False)
+    )
+    return (ours, ours) if same and len(mine) < len(other) else (ours, theirs)
+
+
+def overloaded(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    told = ("x-envoy-overloaded", "true") in ours.headers
+    return fewer_tries(ask, ours, theirs) if told else (ours, theirs)
+
+
+def unnamed(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    told = dict(ours.headers).get("grpc-status") in {"1", "14"}
+    return fewer_tries(ask, ours, theirs) if told else (ours, theirs)
+
+
+FAILURES: tuple[Difference, ...] = (
+    Difference(
+        when="a response with `x-envoy-overloaded`",
+        gateway="is final",
+        envoy="is repeated, when `retryOn` covers its status",
+        why="more requests are what an overloaded backend needs least",
+        example=Ask.of(target="/retried?answer=overloaded.plain"),
+        concerns=target_has("overloaded"),
+        settle=overloaded,
+    ),
+    Difference(
+        when="a POST or PATCH answered with grpc-status CANCELLED or UNAVAILABLE, under Istio's default retries",
+        gateway="is not repeated; it is when the route names the status in `retryOn`",
+        envoy="is repeated twice",
+        why="nobody wrote that doing it twice is harmless",
+        example=Ask.of("POST", "/?answer=grpc-14.plain", body=b"hi"),
+        concerns=lambda ask: ask.method not in IDEMPOTENT and "grpc-1" in ask.target,
+        settle=unnamed,
+    ),
+    Difference(
+        when="the copy a mirror gets",
+        gateway="has the `x-forwarded-for` that the backend gets",
+        envoy="has one more address in it, its own, and `x-envoy-internal`",
+        why="a copy of what the backend gets is what a mirror is to see",
+        example=Ask.of(target="/mirrored"),
+        copies=1,
+        settle=copied_from,
+    ),
+    Difference(
+        when="credentials in the copy a mirror gets (`authorization`, `cookie`, keys, tokens)",
+        gateway="are removed, unless `mirrorCredentials` is set",
+        envoy="are sent",
+        why="who gets copies for testing is seldom who may act for the user",
+        example=Ask.of(target="/mirrored", headers=[("authorization", "Bearer t"), ("cookie", "a=b")]),
+        copies=1,
+        concerns=lambda ask: any(is_secret(name) for name in names(ask)),
+        settle=copied_secrets,
+    ),
+    Difference(
+        when="the copy of a chunked request body",
+        gateway="has a `content-length`",
+        envoy="is chunked",
+        why="the body is known by then",
+        example=Ask(
+            b"POST /mirrored HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+        ),
+        copies=1,
+        concerns=sends("transfer-encoding"),
+        settle=copied_length,
+    ),
+)
+
+
+def names(ask: Ask) -> list[str]:
+    """The request's header names."""
+    lines = ask.data.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+    return [line.partition(":")[0].lower() for line in lines]
+
+
+class Slow(NamedTuple):
+    """A difference that no single request shows."""
+
+    when: str
+    gateway: str
+    envoy: str
+    why: str
+
+
+UNTRIED = (
+    Slow(
+        "the retry budget",
+        "is a share of the first tries in flight; requests that need no retry save up for more, and a failed"
+        " connect needs no place while other endpoints accept connections (`retryBudget` of GatewaySettings)",
+        "is a share of all requests in flight, retries among them; nothing is saved",
+        "20 % stay 20 %, and an endpoint that dies costs no client an error",
+    ),
+    Slow(
+        "a retry when several endpoints were tried",
+        "goes to one that was not, if there is one",
+        "goes to one that was tried when five draws do not find another",
+        "one dead endpoint of four costs nobody an error",
+    ),
+    Slow(
+        "a copy for a mirror, on a route without `timeout`",
+        "is given up after 60 s",
+        "may take for ever",
+        "a silent mirror would fill all places",
+    ),
+    Slow(
+        "a response that falls silent (`timeouts.streamIdle`)",
+        "is cut off after one to two times the limit",
+        "is cut off after the limit",
+        "a timer a piece would cost more than it gives",
+    ),
+)
