@@ -111,7 +111,7 @@ class Shadows:
                 self.declined += 1
                 continue
             if copy is None:
-                text = shadow_head(head, size if body else None, credentials=credentials)
+                text = shadow_head(head, size if body else None, credentials=credentials, timeout=timeout)
                 copy = Copy(method, text, body, LONGEST if timeout is None else timeout)
             self._start(mirror.cluster, copy, size)
             started += 1
@@ -199,11 +199,14 @@ def wanted(mirrors: Sequence[Mirror], draw: int, cluster: Cluster | None) -> boo
     return any(mirror.cluster is not None and draw % MILLION < mirror.share for mirror in mirrors)
 
 
-def shadow_head(head: bytes, length: int | None, *, credentials: bool = False) -> bytes:
+def shadow_head(
+    head: bytes, length: int | None, *, credentials: bool = False, timeout: float | None = None
+) -> bytes:
     """A request head as mirrors get it, made of the one the upstream gets.
 
     The host has its suffix, the trace is not sampled, credentials are gone unless `credentials`; a body is
-    framed by its `length` in bytes, which is known by now (None: there is no body).
+    framed by its `length` in bytes, which is known by now (None: there is no body). It is told the route's
+    `timeout` in seconds, for nobody tries it twice.
     """
     request_line, *lines = head[:-4].split(b"\r\n")
     kept = [request_line]
@@ -213,6 +216,8 @@ def shadow_head(head: bytes, length: int | None, *, credentials: bool = False) -
             kept.append(b"host: " + shadow_authority(value))
         elif name == b"traceparent":
             kept.append(line[:-2] + b"00" if len(value) == _TRACEPARENT else line)
+        elif name == b"x-envoy-expected-rq-timeout-ms" and timeout is not None:
+            kept.append(b"%b: %d" % (name, timeout * 1000.0))
         elif name == b"transfer-encoding" or (name == b"content-length" and length is not None):
             continue
         elif credentials or not _is_secret(name):

@@ -97,6 +97,13 @@ def test_the_trace_of_a_copy_is_not_sampled() -> None:
     assert trace + b"0\r\n" in head
 
 
+def test_a_copy_is_told_the_timeout_of_the_route() -> None:
+    """Not that of a try, which the original may be told: nobody tries a copy twice."""
+    head = b"GET / HTTP/1.1\r\nhost: a\r\nx-envoy-expected-rq-timeout-ms: 60\r\n\r\n"
+    assert b"\r\nx-envoy-expected-rq-timeout-ms: 1500\r\n" in shadow_head(head, None, timeout=1.5)
+    assert b"\r\nx-envoy-expected-rq-timeout-ms: 60\r\n" in shadow_head(head, None)
+
+
 # -- who gets one ------------------------------------------------------------------------------------
 
 
