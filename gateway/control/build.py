@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.config import ConfigError, Finding, Loaded, load, render
 from gateway.config.codes import define
@@ -17,7 +17,7 @@ from gateway.routing import Snapshot, compile_snapshot
 from gateway.upstream import Prepared, Registry, destinations, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from gateway.security.state import SecurityState
@@ -37,6 +37,15 @@ define(
 )
 
 
+class Before(NamedTuple):
+    """What a generation follows."""
+
+    opened: Opened
+    """What the first generation opened, which a later one cannot change."""
+    findings: tuple[Finding, ...]
+    """What was said about the one that serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
     """A generation that is complete and does not serve yet."""
@@ -45,7 +54,7 @@ class Built:
     findings: tuple[Finding, ...]
     """Warnings, and errors that concern single routes."""
     report: str
-    """The findings as `gateway check` prints them; empty when there are none."""
+    """For the log: new findings as `gateway check` prints them, and how many are not new. Empty: none new."""
     prepared: Prepared
     secured: Secured
     snapshot: Snapshot
@@ -72,11 +81,11 @@ def build(
     tls: Store,
     security: SecurityState,
     generation: int,
-    opened: Opened | None = None,
+    before: Before | None = None,
 ) -> Built | Refused:
     """The generation that these files describe now. Never raises for what it reads.
 
-    `opened`: what the first generation opened, which a later one cannot change.
+    `before`: what it is to follow; None: it is the first.
     """
     loaded = load(paths)
     findings = without_ignored(loaded.findings, loaded.sources)
@@ -90,7 +99,12 @@ def build(
             return _refused(loaded, findings)
         prepared = registry.prepare(planned)
         snapshot = compile_snapshot(
-            loaded.config, planned, prepared.clusters, generation=generation, security=security
+            loaded.config,
+            planned,
+            prepared.clusters,
+            generation=generation,
+            security=security,
+            opened=frozenset() if before is None else before.opened.ports,
         )
     except ConfigError as error:
         return _refused(loaded, (*findings, *error.findings))
@@ -99,16 +113,27 @@ def build(
         message = f"cannot be compiled: {type(error).__name__}: {error}"
         finding = Finding(next(iter(loaded.sources), ""), 1, 1, "error", "GW199", message, fatal=True)
         return _refused(loaded, (*findings, finding))
-    if opened is not None:
-        late = restart_findings(opened, loaded.config)
+    if before is not None:
+        late = restart_findings(before.opened, loaded.config)
         findings = (*findings, *late)
         if any(finding.fatal for finding in late):
             return _refused(loaded, findings)
-    return Built(loaded, findings, _report(findings, loaded), prepared, secured, snapshot)
+    report = _news(findings, before.findings if before is not None else (), loaded)
+    return Built(loaded, findings, report, prepared, secured, snapshot)
 
 
 def _refused(loaded: Loaded, findings: tuple[Finding, ...]) -> Refused:
     return Refused(loaded, findings, _report(findings, loaded))
+
+
+def _news(findings: tuple[Finding, ...], known: Collection[Finding], loaded: Loaded) -> str:
+    """What there is to say that was not said before. A finding that only moved to another line was."""
+    said = {(finding.code, finding.path, finding.message) for finding in known}
+    new = tuple(item for item in findings if (item.code, item.path, item.message) not in said)
+    if not new:
+        return ""
+    report, old = _report(new, loaded), len(findings) - len(new)
+    return f"{report}\n... and {old} as before" if old else report
 
 
 def _report(findings: tuple[Finding, ...], loaded: Loaded) -> str:

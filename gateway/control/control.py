@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from gateway.config import render
 from gateway.config.files import spread
-from gateway.control.build import Built, Refused, build
+from gateway.control.build import Before, Built, Refused, build
 from gateway.control.content import Content, look
 from gateway.control.history import History
 from gateway.control.pauses import considerate, uncollected
@@ -273,7 +273,8 @@ class Control:
 
     def _build(self, generation: int) -> Built | Refused:
         with considerate(), uncollected(freeze=self._own_process):
-            return build(self.paths, self.registry, self.tls, self.security, generation, self._opened)
+            before = None if self._opened is None else Before(self._opened, self.serving_findings)
+            return build(self.paths, self.registry, self.tls, self.security, generation, before)
 
     def _record(
         self, outcome: Outcome, findings: tuple[Finding, ...], began: float, reason: str

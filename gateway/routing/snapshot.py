@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from gateway.routing.binding import Binder
 from gateway.routing.guarding import compile_guard
+from gateway.routing.listener import Listener
 from gateway.routing.rules import RuleCompiler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.config import Config
-    from gateway.routing.listener import Listener
     from gateway.security import Guard
     from gateway.security.state import SecurityState
     from gateway.upstream import Cluster, Plan
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Snapshot:
     """One generation of the configuration, joined with the clusters it names."""
 
-    __slots__ = ("_fallback", "clusters", "config", "default", "generation", "guard", "listeners")
+    __slots__ = ("_by_port", "_fallback", "clusters", "config", "default", "generation", "guard", "listeners")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a generation
         self,
         generation: int,
         config: Config,
@@ -34,6 +34,8 @@ class Snapshot:
         default: Listener,
         listeners: Mapping[int, Listener],
         guard: Guard,
+        *,
+        opened: frozenset[int] = frozenset(),
     ) -> None:
         self.generation = generation
         self.config = config
@@ -46,10 +48,14 @@ class Snapshot:
         """The policies, as `gateway.security.explain` wants them."""
         # A stock server listens where its command line says; with one Gateway port, that one is meant.
         self._fallback = next(iter(listeners.values())) if len(listeners) == 1 else default
+        closed = {port: Listener(f"http.{port}", port, (), guard=guard) for port in opened}
+        self._by_port = {**closed, **listeners}
 
     def listener(self, port: int) -> Listener:
-        """The listener of a local port; for any other port the only Gateway port's, or else `default`."""
-        return self.listeners.get(port, self._fallback)
+        """The listener of a local port; for one that was never a Gateway's the only Gateway port's, or else
+        `default`. A Gateway's port that was opened at the start and is in no document any more has no routes.
+        """
+        return self._by_port.get(port, self._fallback)
 
     def __repr__(self) -> str:
         return (
@@ -64,14 +70,15 @@ def compile_snapshot(
     *,
     generation: int,
     security: SecurityState | None = None,
+    opened: frozenset[int] = frozenset(),
 ) -> Snapshot:
     """Compiles a generation. Pure, so it may run in a thread; validated configuration cannot fail here.
 
     What validation let pass degrades as Istio does: a destination that nobody knows answers 503 with flag NC,
     a rule whose delegate is missing vanishes. Without `security` no token is verified, so nobody has one, and
-    nothing is limited.
+    nothing is limited. `opened` are the ports that Gateway documents named when the process started.
     """
     guard = compile_guard(config, plan, clusters, security)
     binder = Binder(config, RuleCompiler(plan, clusters, config.settings.spec, guard, security), guard)
     listeners = {listener.port: listener for listener in binder.gateways()}
-    return Snapshot(generation, config, clusters, binder.mesh(), listeners, guard)
+    return Snapshot(generation, config, clusters, binder.mesh(), listeners, guard, opened=opened)

@@ -218,6 +218,29 @@ def test_the_log_names_the_worst_fifty(file: Path, caplog: pytest.LogCaptureFixt
     serve(file, play)
 
 
+def test_a_reload_tells_only_what_is_new(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was said before is counted, also where it stands on another line now."""
+    unknown = "apiVersion: v1\nkind: %s\nmetadata: {name: c}\n---\n"
+
+    async def play(control: Control) -> None:
+        for text, expected in (
+            (unknown % "ConfigMap", ["ConfigMap"]),
+            ("# a comment\n" + unknown % "ConfigMap", []),
+            (unknown % "Secret" + unknown % "ConfigMap", ["Secret", "and 1 as before"]),
+            ("", []),
+            (unknown % "ConfigMap", ["ConfigMap"]),
+        ):
+            caplog.clear()
+            write(file, text + answering("two"))
+            await control.reload()
+            told = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
+            assert len(told) == (1 if expected else 0)
+            assert all(word in told[0] for word in expected)
+            assert ("ConfigMap" in "".join(told)) == ("ConfigMap" in expected)
+
+    serve(file, play)
+
+
 def test_going_back_to_what_serves_ends_the_complaint(file: Path) -> None:
     """After a bad edit is undone, nothing is wrong and nothing was replaced."""
 
@@ -262,6 +285,41 @@ spec:
         write(file, answering("three"))
         result = await control.reload()
         assert not [item for item in result.findings if item.code == "GW198"]
+
+    serve(file, play)
+
+
+def test_a_port_that_a_reload_closes_serves_no_other_ports_routes(file: Path) -> None:
+    """It stays open until the next start; only a port that was never a Gateway's gets the only one's routes."""
+
+    def edge(*ports: int) -> str:
+        servers = "".join(
+            f"\n  - {{port: {{number: {port}, name: http-{port}, protocol: HTTP}}, hosts: ['*']}}"
+            for port in ports
+        )
+        return f"""\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge}}
+spec:
+  servers:{servers}
+---
+"""
+
+    file.write_text(edge(8081, 8082) + answering("one"))
+
+    async def play(control: Control) -> None:
+        assert [control.snapshot.listener(port).name for port in (8081, 8082, 9)] == [
+            "http.8081",
+            "http.8082",
+            "mesh",
+        ]
+        write(file, edge(8081) + answering("one"))
+        await control.reload()
+        asked = Request("GET", "http", b"reviews", "reviews", b"/", b"", [])
+        assert control.snapshot.listener(8082).match(asked) is None
+        assert control.snapshot.listener(8081).match(asked) is not None
+        assert control.snapshot.listener(9) is control.snapshot.listener(8081)
 
     serve(file, play)
 
