@@ -94,6 +94,10 @@ class Theatre:
         """The same bytes to both, one after the other. `copies`: how many go to mirrors, which nobody waits for."""
         return await self._one(self.ours, ask, copies), await self._one(self.theirs, ask, copies)
 
+    def count(self) -> int:
+        """Requests that have come to the backends."""
+        return sum(len(backend.arrivals) for backend in self._backends)
+
     async def _one(self, port: int, ask: Ask, copies: int) -> Outcome:
         for backend in self._backends:
             backend.arrivals.clear()

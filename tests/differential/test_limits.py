@@ -1,0 +1,122 @@
+"""Ejections and limits of clusters, request by request at both proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import envoy
+from support.raw import Raw, Response
+
+from differential.difference import compare
+from differential.gaps import KNOWN
+from differential.generate import document
+from differential.play import Ask, Outcome, Theatre, theatre
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))
+
+EJECTING: tuple[dict[str, Any], ...] = (
+    {"consecutive5xxErrors": 3},
+    {"consecutiveGatewayErrors": 2, "consecutive5xxErrors": 0},
+    {"consecutiveErrors": 5},
+    {"consecutive5xxErrors": 0, "splitExternalLocalOriginErrors": True, "consecutiveLocalOriginFailures": 2},
+    {},
+)
+LIMITS: dict[str, dict[str, Any]] = {
+    "requests": {"http": {"http2MaxRequests": 1}},
+    "pending": {"tcp": {"maxConnections": 1}, "http": {"http1MaxPendingRequests": 1}},
+}
+
+
+def configuration(policies: dict[str, dict[str, Any]], port: int) -> str:
+    """A service for each trafficPolicy; all of them are the one backend."""
+    settings = {"admin": "off", "accessLog": {"encoding": "OFF"}, "serverName": "edge"}
+    documents = [document("GatewaySettings", "s", settings, "gateway.asgi/v1")]
+    for name, policy in policies.items():
+        entry = {
+            "hosts": [f"{name}.test"],
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "resolution": "STATIC",
+            "endpoints": [{"address": "127.0.0.1", "ports": {"http": port}}],
+        }
+        rule = {"route": [{"destination": {"host": f"{name}.test"}}], "retries": {"attempts": 0}}
+        documents += [
+            document("ServiceEntry", name, entry),
+            document("DestinationRule", name, {"host": f"{name}.test", "trafficPolicy": policy}),
+            document("VirtualService", name, {"hosts": [f"{name}.test"], "http": [rule]}),
+        ]
+    return "\n---\n".join(json.dumps(item) for item in documents)
+
+
+def test_endpoints_are_ejected_at_the_same_request(tmp_path: Path) -> None:
+    """Random stories of failure, each at a cluster of its own, far into the time of ejection."""
+    rng = Random(1)
+    stories = {
+        f"e{number}": (
+            {
+                "connectionPool": {"http": {"maxRequestsPerConnection": 1}},
+                "outlierDetection": {
+                    **rng.choice(EJECTING), "maxEjectionPercent": 100, "interval": "1h", "baseEjectionTime": "1h",
+                },
+            },
+            rng.choices(("200", "404", "500", "503", "504", "gone"), (2, 1, 3, 3, 2, 3), k=14),
+        )
+        for number in range(40)
+    }  # fmt: skip
+
+    async def main() -> int:
+        policies = {name: policy for name, (policy, _) in stories.items()}
+        ejected = 0
+        async with theatre(tmp_path, lambda ports: configuration(policies, ports["one"]), ["one"]) as stage:
+            for name, (policy, answers) in stories.items():
+                told = []
+                for answer in answers:
+                    ask = Ask.of("POST", f"/?answer={answer}", f"{name}.test")
+                    ours, theirs = await stage.ask(ask)
+                    told.append(ours.body)
+                    assert compare(ask, ours, theirs, KNOWN) == [], (policy, answers)
+                ejected += b"no healthy upstream" in told
+        return ejected
+
+    assert asyncio.run(main()) > 20
+
+
+async def refused(stage: Theatre, port: int, name: str) -> Outcome:
+    """What the first of two gets while another holds the only place."""
+    silent = Ask.of(target="/?answer=silent", host=f"{name}.test")
+    async with Raw(port) as holder, Raw(port) as one, Raw(port) as other:
+        before = stage.count()
+        await holder.send(silent.data)
+        while stage.count() == before:
+            await asyncio.sleep(0.001)
+        for raw in (one, other):
+            await raw.send(silent.data)
+        asking = [asyncio.create_task(raw.response()) for raw in (one, other)]
+        done, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        answer: Response = done.pop().result()
+    return Outcome(answer.status, tuple(answer.headers), answer.body)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_what_is_too_much_is_refused_alike(tmp_path: Path, name: str) -> None:
+    """503, `x-envoy-overloaded`, and the words."""
+
+    async def main() -> None:
+        policies = {name: {"connectionPool": LIMITS[name]}}
+        async with theatre(tmp_path, lambda ports: configuration(policies, ports["one"]), ["one"]) as stage:
+            ours = await refused(stage, stage.ours, name)
+            theirs = await refused(stage, stage.theirs, name)
+            assert ours.status == 503
+            assert ours.body.endswith(b"overflow")
+            assert compare(Ask.of(), ours, theirs, KNOWN) == []
+
+    asyncio.run(main())
