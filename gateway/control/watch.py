@@ -9,7 +9,8 @@ mounted ConfigMap.
 
 Each turn arms a fresh watcher, *then* lets the caller compare content, *then* waits. What happens before the
 watcher stands is found by the comparison, what happens later wakes the wait, and a directory that was itself
-replaced is simply looked up again; so there is no state to get wrong.
+replaced is simply looked up again; so there is no state to get wrong. Files of others in these directories,
+such as a log that grows with every request, wake nobody.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from watchfiles._rust_notify import RustNotify
+
+from gateway.config.files import SUFFIXES, expand, identity
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -32,6 +38,7 @@ logger = logging.getLogger(__name__)
 _R = TypeVar("_R")
 _Arguments = TypeVarTuple("_Arguments")
 
+_SUFFIXES = tuple(SUFFIXES)
 _MOST_LINKS = 40
 """Symbolic links followed before a path counts as a loop (Linux MAXSYMLINKS)."""
 
@@ -51,6 +58,31 @@ def places(path: Path) -> set[Path]:
                 if entry.is_symlink():
                     _follow(entry, found)
     return found
+
+
+def members(paths: Iterable[Path]) -> frozenset[str]:
+    """The files whose content counts, as they are named and as they are reached."""
+    found: set[str] = set()
+    for path in paths:
+        files = [path]
+        with contextlib.suppress(OSError, ValueError):
+            files += expand(path)
+        for file in files:
+            found |= {str(file.absolute()), identity(file)}
+    return frozenset(found)
+
+
+def _foreign(path: str, ours: frozenset[str]) -> bool:
+    """Whether a changed entry is somebody else's file, such as an access log beside the configuration.
+
+    Links, directories and what is gone may lead to ours; so may a new *.yaml.
+    """
+    if path in ours or path.endswith(_SUFFIXES):
+        return False
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _follow(path: Path, found: set[Path]) -> Path:
@@ -172,7 +204,12 @@ class Watch:
         if watcher is None:
             self._turn_over.wait(self._rescan / 1000)
             return
+        ours = members(self._paths())
+        end = time.monotonic() + self._rescan / 1000
         try:
-            watcher.watch(self._patience, self._quiet, self._rescan, self._turn_over)
+            while (left := int((end - time.monotonic()) * 1000)) > 0:
+                seen = watcher.watch(self._patience, self._quiet, left, self._turn_over)
+                if isinstance(seen, str) or not all(_foreign(path, ours) for _, path in seen):
+                    return
         finally:
             watcher.close()

@@ -270,3 +270,39 @@ def test_relative_links_turn_where_the_kernel_does(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").symlink_to("short/../routes.yaml")
 
     assert {tmp_path.resolve(), tmp_path.resolve() / "real"} == places(tmp_path / "routes.yaml")
+
+
+def test_a_growing_log_beside_the_configuration_wakes_nobody(tmp_path: Path) -> None:
+    """What comes after it does; also a file whose name is not like a configuration's."""
+    given, log = tmp_path / "routes.conf", tmp_path / "access.log"
+    given.write_text("1")
+    log.write_text("")
+
+    async def main() -> None:
+        reader = Reader(given)
+        watching = Watch([given], reader, quiet=0.01, patience=0.02, rescan=3600)
+        await watching.start()
+        try:
+            await reader.sees("1")
+            for line in range(50):
+                with log.open("a") as file:
+                    file.write(f"{line}\n")
+                await asyncio.sleep(0.001)
+            calls = reader.calls
+            replace(given, "2")
+            await reader.sees("2")
+            assert calls == 1
+        finally:
+            await watching.stop()
+
+    asyncio.run(main())
+
+
+def test_a_link_to_a_file_of_any_name_is_followed(tmp_path: Path) -> None:
+    """A directory's *.yaml may be a link: what it leads to counts."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (tmp_path / "shop.txt").write_text("1")
+    (folder / "shop.yaml").symlink_to("../shop.txt")
+
+    watch(folder, (lambda: (tmp_path / "shop.txt").write_text("2"), "2"))
