@@ -75,6 +75,12 @@ def fewer_tries(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcom
     return (ours, ours) if same and len(mine) < len(other) else (ours, theirs)
 
 
+def unread(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    if ours.arrivals or not all(map(copied, theirs.arrivals)):
+        return ours, theirs
+    return ours, replace(theirs, arrivals=())
+
+
 def overloaded(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
     told = ("x-envoy-overloaded", "true") in ours.headers
     return fewer_tries(ask, ours, theirs) if told else (ours, theirs)
@@ -134,6 +140,16 @@ FAILURES: tuple[Difference, ...] = (
         copies=1,
         concerns=sends("transfer-encoding"),
         settle=copied_length,
+    ),
+    Difference(
+        when="a request with a body that no endpoint accepts a connection for",
+        gateway="is not copied: it is answered before its body was read",
+        envoy="is copied while it is read",
+        why="a copy has the whole body, or there is none",
+        example=Ask.of("POST", "/mirrored-dead", body=b"hi"),
+        copies=1,
+        concerns=lambda ask: not ask.data.endswith(b"\r\n\r\n"),
+        settle=unread,
     ),
 )
 

@@ -168,6 +168,10 @@ spec:
   - match: [{uri: {prefix: /retried}}]
     retries: {attempts: 1, retryOn: 5xx}
     route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /mirrored-dead}}]
+    retries: {attempts: 0}
+    mirror: {host: a.test}
+    route: [{destination: {host: dead.test}}]
   - match: [{uri: {prefix: /mirrored}}]
     mirror: {host: a.test}
     route: [{destination: {host: a.test}}]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,6 @@ from differential.gaps import KNOWN
 from differential.play import Ask, Outcome, theatre
 
 pytestmark = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))
-
-FUZZ = int(os.environ.get("FUZZ", "0"))
-PHASES = tuple(Phase) if FUZZ else (Phase.explicit, Phase.generate)
 
 
 def timeless(outcome: Outcome) -> Outcome:
@@ -53,10 +49,10 @@ async def disagreements(scene: Scene, requests: list[Ask], folder: Path) -> list
 
 
 @settings(
-    max_examples=FUZZ or 15,
+    max_examples=15,
     deadline=None,
-    derandomize=not FUZZ,
-    phases=PHASES,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
     database=None,
     suppress_health_check=list(HealthCheck),
 )
