@@ -29,6 +29,7 @@ from gateway.control.retire import retire
 from gateway.control.watch import Watch
 from gateway.security.state import SecurityState
 from gateway.tls import Store
+from gateway.tls.credentials import SUFFIXES as CREDENTIAL_SUFFIXES
 from gateway.upstream import Registry
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class Control:
         self._own_process = own_process
         """The interpreter serves nothing else: its garbage collector may be tuned."""
         self._watch = Watch(self.paths, lambda: self.reload("watch")) if watch else None
-        self._credentials = Watch(self._credential_paths, self.renew) if watch else None
+        self._credentials = (
+            Watch(self._credential_paths, self.renew, suffixes=CREDENTIAL_SUFFIXES) if watch else None
+        )
         self._first: Built | None = None
         self._opened: Opened | None = None
         self._refused: Content | None = None

@@ -31,14 +31,13 @@ from watchfiles._rust_notify import RustNotify
 from gateway.config.files import SUFFIXES, expand, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Container, Iterable
 
 logger = logging.getLogger(__name__)
 
 _R = TypeVar("_R")
 _Arguments = TypeVarTuple("_Arguments")
 
-_SUFFIXES = tuple(SUFFIXES)
 _MOST_LINKS = 40
 """Symbolic links followed before a path counts as a loop (Linux MAXSYMLINKS)."""
 
@@ -72,12 +71,12 @@ def members(paths: Iterable[Path]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _foreign(path: str, ours: frozenset[str]) -> bool:
+def _foreign(path: str, ours: frozenset[str], suffixes: Container[str]) -> bool:
     """Whether a changed entry is somebody else's file, such as an access log beside the configuration.
 
-    Links, directories and what is gone may lead to ours; so may a new *.yaml.
+    Links, directories and what is gone may lead to ours; so may a new file with one of `suffixes`.
     """
-    if path in ours or path.endswith(_SUFFIXES):
+    if path in ours or Path(path).suffix in suffixes:
         return False
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
@@ -126,13 +125,15 @@ class Watch:
         quiet: float = 0.05,
         patience: float = 0.4,
         rescan: float = 10.0,
+        suffixes: Container[str] = SUFFIXES,
     ) -> None:
+        """`suffixes`: of the files that may count though no path names them."""
         if not callable(paths):
             fixed = tuple(paths)
             self._paths: Callable[[], Iterable[Path]] = lambda: fixed
         else:
             self._paths = paths
-        self._changed = changed
+        self._changed, self._suffixes = changed, suffixes
         self._quiet, self._patience, self._rescan = (int(s * 1000) for s in (quiet, patience, rescan))
         self._stopping = threading.Event()
         self._turn_over = threading.Event()
@@ -209,7 +210,7 @@ class Watch:
         try:
             while (left := int((end - time.monotonic()) * 1000)) > 0:
                 seen = watcher.watch(self._patience, self._quiet, left, self._turn_over)
-                if isinstance(seen, str) or not all(_foreign(path, ours) for _, path in seen):
+                if isinstance(seen, str) or not all(_foreign(path, ours, self._suffixes) for _, path in seen):
                     return
         finally:
             watcher.close()

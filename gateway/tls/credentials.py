@@ -38,6 +38,8 @@ _CERTIFICATES = "tls.crt", "cert", "cert-chain.pem"
 _KEYS = "tls.key", "key", "key.pem"
 _AUTHORITIES = "ca.crt", "cacert", "root-cert.pem"
 _REVOCATIONS = "ca.crl", "crl"
+SUFFIXES: Final = frozenset({".crt", ".key", ".crl", ".pem", ""})
+"""Of the files that a credential may be read from without being named by a path."""
 DOMAINS: Final = "trust-domains"
 """Folder with one bundle a trust domain: `certs/trust-domains/cluster.local.pem`."""
 

@@ -306,3 +306,22 @@ def test_a_link_to_a_file_of_any_name_is_followed(tmp_path: Path) -> None:
     (folder / "shop.yaml").symlink_to("../shop.txt")
 
     watch(folder, (lambda: (tmp_path / "shop.txt").write_text("2"), "2"))
+
+
+def test_files_of_a_kind_that_counts_wake_without_being_named(tmp_path: Path) -> None:
+    """As credentials do: which of a folder's files are read is the reader's affair."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+
+    async def main() -> None:
+        reader = Reader(folder)
+        watching = Watch([folder], reader, quiet=0.01, rescan=3600, suffixes={".key"})
+        await watching.start()
+        try:
+            await reader.called(1)
+            (folder / "tls.key").write_text("1")
+            await reader.called(2)
+        finally:
+            await watching.stop()
+
+    asyncio.run(main())
