@@ -79,7 +79,7 @@ def _listeners(control: Control) -> list[dict[str, Any]]:
             "port": listener.port,
             "tls": listener.port in control.tls.ports,
             "virtual_hosts": len(listener.virtual_hosts),
-            "routes": sum(len(host.routes) for host in listener.virtual_hosts),
+            "routes": len({id(route) for host in listener.virtual_hosts for route in host.routes}),
         }
         for listener in listeners
     ]

@@ -39,7 +39,11 @@ class Commands(click.Group):
     "gateway",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes of every command: 0 fine, 1 findings, 2 usage, 3 could not start.",
+    epilog=(
+        "\b\nExit codes of every command: 0 fine, 1 findings, 2 usage, 3 could not start.\n"
+        "Every command takes --json.\n"
+        'Completion: eval "$(_GATEWAY_COMPLETE=bash_source gateway)"; zsh_source, fish_source.'
+    ),
 )
 @click.version_option(version(DISTRIBUTION), prog_name="gateway")
 def main() -> None:

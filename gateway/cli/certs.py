@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from gateway.cli._help import closing
 from gateway.tls import mint
 from gateway.tls.certificate import Unreadable, parsed
 from gateway.tls.credentials import FOLDERS_VARIABLE, folders_beside
@@ -55,7 +56,19 @@ def _folder_option(command: Any) -> Any:
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one object.")
 
 
-@click.group("certs", epilog="Exit codes: 0 fine, 1 nothing usable found, 2 usage, 3 could not write.")
+CODES = "0 fine, 1 nothing usable found, 2 usage, 3 could not write"
+
+
+@click.group(
+    "certs",
+    short_help="Certificates for development; what a certificate says.",
+    epilog=closing(
+        "gateway certs init",
+        "gateway certs issue --name shop --dns localhost --ip 127.0.0.1",
+        "gateway certs show shop",
+        codes=CODES,
+    ),
+)
 def command() -> None:
     """Makes certificates for development, and says what is in one.
 
@@ -63,10 +76,16 @@ def command() -> None:
     """
 
 
-@command.command("init")
+@command.command(
+    "init",
+    short_help="Makes an authority.",
+    epilog=closing("gateway certs init --lifetime 365d", codes=CODES),
+)
 @_folder_option
 @click.option("--name", default="development authority", show_default=True, help="Common name.")
-@click.option("--lifetime", type=Lifetime(), default="90d", show_default=True)
+@click.option(
+    "--lifetime", type=Lifetime(), default="90d", show_default=True, help="How long it is good for."
+)
 @click.option("--force", is_flag=True, help="Replace an authority that exists; its certificates lose trust.")
 @_as_json
 def init(*, folder: Path | None, name: str, lifetime: dt.timedelta, force: bool, as_json: bool) -> None:
@@ -87,15 +106,25 @@ def init(*, folder: Path | None, name: str, lifetime: dt.timedelta, force: bool,
     _say(as_json, {"authority": str(home / "ca.crt"), "key": str(home / "ca.key"), **_facts(made.pem)[0]})
 
 
-@command.command("issue")
+@command.command(
+    "issue",
+    short_help="Signs a certificate for a client or a listener.",
+    epilog=closing(
+        "gateway certs issue --principal cluster.local/ns/default/sa/sleep",
+        "gateway certs issue --name shop --dns localhost --ip 127.0.0.1",
+        codes=CODES,
+    ),
+)
 @_folder_option
-@click.option("--principal", default="", metavar="ID", help="cluster.local/ns/default/sa/sleep")
+@click.option("--principal", default="", metavar="ID", help="SPIFFE identity.")
 @click.option("--dns", "dns_names", multiple=True, metavar="NAME", help="DNS name, repeatable.")
 @click.option("--ip", "addresses", multiple=True, metavar="ADDRESS", help="IP address, repeatable.")
 @click.option(
     "--name", metavar="CREDENTIAL", help="Folder to write to. Default: the service account, or host."
 )
-@click.option("--lifetime", type=Lifetime(), default="24h", show_default=True)
+@click.option(
+    "--lifetime", type=Lifetime(), default="24h", show_default=True, help="How long it is good for."
+)
 @_as_json
 def issue(  # noqa: PLR0913 - one argument an option
     *,
@@ -109,7 +138,7 @@ def issue(  # noqa: PLR0913 - one argument an option
 ) -> None:
     """Signs a certificate with a new key: certs/NAME/tls.crt, tls.key and the authority's ca.crt.
 
-    For a client: --principal cluster.local/ns/default/sa/sleep. For a listener: --name shop --dns localhost.
+    A client needs --principal, a listener the names that clients ask for.
     """
     place = _folder(folder)
     leaf = mint.Leaf(
@@ -136,7 +165,11 @@ def issue(  # noqa: PLR0913 - one argument an option
     _say(as_json, {"credential": credential, "folder": str(place / credential), **_facts(made.pem)[0]})
 
 
-@command.command("show")
+@command.command(
+    "show",
+    short_help="What certificates say: names, principal, dates.",
+    epilog=closing("gateway certs show sleep", "gateway certs show /etc/ssl/shop.pem", codes=CODES),
+)
 @click.argument("what", metavar="FILE|CREDENTIAL")
 @_folder_option
 @_as_json

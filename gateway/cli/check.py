@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli._help import closing
 from gateway.config import load, render, split_paths
 from gateway.config.config import FIELDS
 
@@ -27,7 +28,12 @@ DEFAULT_PATH = "routes.yaml"
 
 @click.command(
     "check",
-    epilog="Exit codes: 0 fine or only warnings, 1 errors (with --strict: or warnings), 2 usage.",
+    short_help="Every error and warning of a configuration, with its place.",
+    epilog=closing(
+        "gateway check",
+        "gateway check --strict conf.d extra.yaml",
+        codes="0 fine or only warnings, 1 errors (with --strict: or warnings), 2 usage",
+    ),
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from gateway.cli._admin import Admin, option
+from gateway.cli._help import closing
 
 PLACES = {
     "grafana": ("GATEWAY_GRAFANA", "http://127.0.0.1:3000/"),
@@ -26,7 +27,15 @@ PATIENCE = 2.0
 """Seconds until a page that does not answer counts as not there."""
 
 
-@click.command("dashboard", epilog="Exit codes: 0 it is there, 2 usage, 3 nobody answers there.")
+@click.command(
+    "dashboard",
+    short_help="Opens the console, Grafana, Prometheus or Jaeger.",
+    epilog=closing(
+        "gateway dashboard console",
+        "gateway dashboard grafana --print",
+        codes="0 it is there, 2 usage, 3 nobody answers there",
+    ),
+)
 @click.argument("name", type=click.Choice(["console", *PLACES]))
 @option
 @click.option("--url", metavar="URL", help="Where it is, if not where deploy/observability starts it.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli._help import closing
 from gateway.config import split_paths
 from gateway.demo.guide import shown
 
@@ -21,7 +22,12 @@ DEFAULT_PATH = "routes.yaml"
 
 @click.command(
     "demo",
-    epilog="Exit codes: 0 stopped, 1 a part of it ended by itself, 2 usage, 3 could not start.",
+    short_help="The gateway with sample backends and traffic, here.",
+    epilog=closing(
+        "gateway demo",
+        "gateway demo --port 8090 --no-traffic",
+        codes="0 stopped, 1 a part of it ended by itself, 2 usage, 3 could not start",
+    ),
 )
 @click.option(
     "-c",

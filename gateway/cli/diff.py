@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli._help import closing
+
 if TYPE_CHECKING:
     from gateway.routing import Snapshot
 
 
 @click.command(
     "diff",
-    epilog="Exit codes: 0 traffic notices nothing, 1 it does, 2 usage, 3 a configuration cannot be used.",
+    short_help="What a new configuration changes for traffic.",
+    epilog=closing(
+        "gateway diff old.yaml routes.yaml",
+        codes="0 traffic notices nothing, 1 it does, 2 usage, 3 a configuration cannot be used",
+    ),
 )
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli._help import closing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,7 +30,12 @@ SHOWN = 12
 
 @click.command(
     "explain",
-    epilog="Exit codes: 0 served, 1 the gateway turns it away, 2 usage, 3 the configuration cannot be used.",
+    short_help="What would become of a request, step by step.",
+    epilog=closing(
+        "gateway explain GET http://reviews/reviews/0 -H 'user-agent: Chrome'",
+        "gateway explain DELETE /details/0 -H 'host: localhost' -c routes.yaml",
+        codes="0 served, 1 the gateway turns it away, 2 usage, 3 the configuration cannot be used",
+    ),
 )
 @click.argument("method")
 @click.argument("url")

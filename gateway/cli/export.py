@@ -12,13 +12,25 @@ from pathlib import Path
 
 import click
 
+from gateway.cli._help import closing
 
-@click.group("export")
+CODES = "0 written, 1 the configuration has errors, 2 usage, 3 cannot write"
+
+
+@click.group(
+    "export",
+    short_help="The same configuration for Envoy.",
+    epilog=closing("gateway export envoy -o envoy.json", codes=CODES),
+)
 def export() -> None:
     """Says the configuration in another proxy's words."""
 
 
-@export.command("envoy")
+@export.command(
+    "envoy",
+    short_help="A bootstrap for real Envoy.",
+    epilog=closing("gateway export envoy -c routes.yaml -o envoy.json", codes=CODES),
+)
 @click.option(
     "-c",
     "--config",
@@ -35,12 +47,9 @@ def export() -> None:
     help='One object {"bootstrap": ..., "notes": [...]} instead of notes on stderr.',
 )
 def export_to_envoy(*, paths: tuple[str, ...], output: str | None, as_json: bool) -> None:
-    r"""Writes a static bootstrap (JSON): `envoy -c FILE` then treats requests as this gateway does.
+    """Writes a static bootstrap (JSON): `envoy -c FILE` then treats requests as this gateway does.
 
     What Envoy cannot say, or what is not exported yet, is told on standard error.
-
-    \b
-    Exit codes: 0 written, 1 the configuration has errors, 2 usage, 3 cannot write.
     """
     from gateway.config import load, render  # noqa: PLC0415 - `gateway --help` need not load them
     from gateway.export import export_envoy  # noqa: PLC0415 - as above

@@ -9,8 +9,18 @@ import sys
 
 import click
 
+from gateway.cli._help import closing
 
-@click.command("run", epilog="Exit codes: 0 stopped after a drain, 2 usage, 3 could not start.")
+
+@click.command(
+    "run",
+    short_help="Serves a configuration, and follows its files.",
+    epilog=closing(
+        "gateway run -c routes.yaml",
+        "gateway run -c conf.d --host 0.0.0.0 --port 80 --workers 4",
+        codes="0 stopped after a drain, 2 usage, 3 could not start",
+    ),
+)
 @click.option(
     "-c",
     "--config",

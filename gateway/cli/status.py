@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli._admin import Admin, Unknown, Unreachable, option
+from gateway.cli._help import closing
 from gateway.config import Finding
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ SOON = 14 * 86400
 
 @click.command(
     "status",
-    epilog="Exit codes: 0 fine; 1 errors, a refused reload, an expired certificate; 2 usage; 3 no answer.",
+    short_help="What a running gateway serves, and how its endpoints are.",
+    epilog=closing(
+        "gateway status",
+        "gateway status --admin 127.0.0.1:15001 --json",
+        codes="0 fine; 1 errors, a refused reload, an expired certificate; 2 usage; 3 nobody answers",
+    ),
 )
 @option
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")

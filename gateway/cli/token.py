@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli._help import closing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,7 +26,15 @@ DEFAULT_ISSUER = "https://dev.test"
 MODE = 0o600
 
 
-@click.command("token", epilog="Exit codes: 0 printed, 2 usage, 3 the key cannot be read or made.")
+@click.command(
+    "token",
+    short_help="A JWT for tests, and the key set that verifies it.",
+    epilog=closing(
+        "gateway token --subject alice --audience shop --jwks",
+        "gateway token --claim 'groups=[\"admin\"]' --expires 8h",
+        codes="0 printed, 2 usage, 3 the key cannot be read or made",
+    ),
+)
 @click.option("--issuer", default=DEFAULT_ISSUER, show_default=True, help="Claim `iss`.")
 @click.option("--subject", default="dev", show_default=True, help="Claim `sub`.")
 @click.option("--audience", "audiences", multiple=True, help="Claim `aud`, repeatable.")

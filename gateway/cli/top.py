@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli._admin import Admin, Unknown, Unreachable, option
+from gateway.cli._help import closing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "top", epilog="Exit codes: 0 fine, 2 usage, 3 nobody answers, or it remembers nothing. Ctrl-C ends it."
+    "top",
+    short_help="Routes and clusters now: rates, success, durations. Live.",
+    epilog=closing(
+        "gateway top",
+        "gateway top --once --seconds 60",
+        codes="0 fine, 2 usage, 3 nobody answers, or it remembers nothing",
+    ),
 )
 @option
 @click.option("--once", is_flag=True, help="Print the tables once; so does a pipe.")
@@ -40,7 +47,8 @@ def command(
 ) -> None:
     """Prints routes and clusters with requests a second, success, durations, and what is ejected.
 
-    Success is the share that did not end in 5xx; p50 and p99 are from the first byte in to the last byte out.
+    Ctrl-C ends it. Success is the share that did not end in 5xx; p50 and p99 are from the first byte in to the
+    last byte out.
     """
     listener = Admin(admin)
     path = f"/stats.json?seconds={seconds}"

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import click
 
 from gateway.cli._admin import Admin, Unknown, Unreachable, option
+from gateway.cli._help import closing
 
 if TYPE_CHECKING:
     from gateway.cli._page import Page
@@ -23,7 +24,12 @@ BAR = 32
 
 @click.command(
     "why",
-    epilog="Exit codes: 0 told, 1 no such request is remembered, 2 usage, 3 nobody answers.",
+    short_help="What happened to a request, whose fault it is, what to do.",
+    epilog=closing(
+        "gateway why last",
+        "gateway why 515b39ee-8985-4d29-bd99-39ecacf0b232 --json",
+        codes="0 told, 1 no such request is remembered, 2 usage, 3 nobody answers",
+    ),
 )
 @click.argument("request_id", metavar="REQUEST_ID")
 @option
@@ -32,15 +38,13 @@ def command(*, request_id: str, admin: str | None, as_json: bool) -> None:
     """Prints why a request ended as it did: the cause, whose fault it is, what to do, and every try.
 
     REQUEST_ID is the x-request-id of an answer, or request_id of the access log; `last` is the last request
-    that failed. A gateway remembers its last 1000 requests, and of those that failed another 1000.
+    that failed or was turned away. A gateway remembers its last 1000 requests, and of those that failed
+    another 1000.
     """
     listener = Admin(admin)
     try:
         if request_id == "last":
-            failed = listener.ask("/requests?failed=1&limit=1")["requests"]
-            if not failed:
-                raise Unknown("no request has failed, as far as the gateway remembers")  # noqa: TRY301 - one exit
-            request_id = failed[0]["id"]
+            request_id = _last(listener)
         told = listener.ask(f"/requests/{quote(request_id, safe='')}")
     except Unreachable as reason:
         click.echo(str(reason), err=True)
@@ -54,6 +58,20 @@ def command(*, request_id: str, admin: str | None, as_json: bool) -> None:
     from gateway.cli._page import Page  # noqa: PLC0415 - --help need not load rich
 
     _show(told, Page())
+
+
+def _last(listener: Admin) -> str:
+    """The id of the newest request that ended with 5xx or not at all, or was turned away. Unknown: none."""
+    failed = listener.ask("/requests?failed=1&limit=1")["requests"]
+    refused = [
+        item
+        for item in listener.ask("/requests?status=4xx&limit=1000")["requests"]
+        if item["details"] != "via_upstream"
+    ]
+    newest = max([*failed, *refused[:1]], key=lambda item: str(item["at"]), default=None)
+    if newest is None:
+        raise Unknown("no request has failed, as far as the gateway remembers")
+    return str(newest["id"])
 
 
 def _show(told: dict[str, Any], page: Page) -> None:

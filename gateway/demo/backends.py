@@ -12,6 +12,7 @@ import os
 import random
 import socket
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -32,6 +33,8 @@ LONGEST_DELAY = 10.0
 MOST_LINES = 100_000
 MOST_BYTES = 1 << 30
 CHUNK = 64 * 1024
+FAILS_EVERY = 3
+"""Of a flaky backend, one request in so many gets 503."""
 SHOWN_BODY = 64 * 1024
 """Bytes of a request body that an echo repeats; the rest is only counted."""
 
@@ -175,6 +178,8 @@ class App:
 
     def __init__(self, backends: Sequence[Backend]) -> None:
         self._by_address = {(backend.address, backend.port): backend for backend in backends}
+        self._asked: Counter[Backend] = Counter()
+        """Of flaky ones."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -182,6 +187,11 @@ class App:
         host, port = scope["server"]
         backend = self._by_address[host, port]
         exchange = Exchange(backend, scope, receive, send)
+        if backend.flaky:
+            self._asked[backend] += 1
+            if self._asked[backend] % FAILS_EVERY == 0:
+                await exchange.answer({"error": "flaky, as its label says"}, 503)
+                return
         if backend.service == ECHO:
             await echo(exchange)
         else:

@@ -11,8 +11,12 @@ import shutil
 import sys
 from pathlib import Path
 
+DEFAULT_ADMIN = "127.0.0.1:15000"
+"""Where the commands look when nobody says."""
+
 _TEXT = """\
-The gateway listens on {url} and obeys {path}{admin}.
+The gateway listens on {url} and obeys {path}.
+The console: {admin}
 Sample backends: {backends}.
 Access log: tail -f {log}
 
@@ -24,9 +28,6 @@ Try in another terminal{where}:
   nine in ten of everybody else get v1
     for i in $(seq 10); do curl -s -H 'Host: reviews' {url}/reviews/0 | cut -c 1-38; done
 
-  what a backend receives
-    curl -s -H 'Host: httpbin' {url}/headers
-
   edit the file: the next request obeys
     sed -i.bak 's/weight: 90/weight: 50/; s/weight: 10$/weight: 50/' {path}
     mv {path}.bak {path}
@@ -35,6 +36,16 @@ Try in another terminal{where}:
     sed -i.bak 's/weight: 90/wieght: 90/' {path}
     {command} check {path}
     mv {path}.bak {path}
+
+  a backend is down, a policy forbids: who is it, and what to do?
+    curl -i -H 'Host: localhost' {url}/reports/today
+    {command} why last{at}
+    curl -i -H 'Host: localhost' -X DELETE {url}/details/0
+    {command} why REQUEST_ID{at}
+
+  where requests are now, and what becomes of one that nobody has sent
+    {command} top{at}
+    {command} explain GET http://ratings/ratings/0 -H 'end-user: tester' -c {path}
 
 Ctrl-C ends everything.
 """
@@ -59,9 +70,10 @@ def guide(*, url: str, path: str, admin: str, backends: list[str], log: str) -> 
     return _TEXT.format(
         url=url,
         path=shlex.quote(shown(path)),
-        admin="" if admin == "off" else f"; its admin listener is http://{admin}",
+        admin="off; without it `why` and `top` have nobody to ask" if admin == "off" else f"http://{admin}/",
         backends=", ".join(backends),
         log=shlex.quote(log),
         where=f" (in {Path.cwd()})",
         command=command(),
+        at="" if admin in {"off", DEFAULT_ADMIN} else f" --admin {admin}",
     )

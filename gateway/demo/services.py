@@ -28,7 +28,10 @@ BOOKINFO: dict[str, dict[str, Any]] = {
 ECHO = "httpbin"
 SERVICES = (*BOOKINFO, ECHO)
 
-_SPEC = re.compile(r"([a-z]+)/([A-Za-z0-9.-]+)@(127\.[0-9.]+):([0-9]{1,5})\Z")
+FLAKY = ("demo", "flaky")
+"""Label of an endpoint whose sample backend fails now and then."""
+
+_SPEC = re.compile(r"([a-z]+)/([A-Za-z0-9.-]+)@(127\.[0-9.]+):([0-9]{1,5})(\+flaky)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,12 @@ class Backend:
     version: str
     address: str
     port: int
+    flaky: bool = False
+    """Every third request is answered with 503."""
 
     def __str__(self) -> str:
-        """As `parse` reads it: `reviews/v1@127.0.0.1:9083`."""
-        return f"{self.service}/{self.version}@{self.address}:{self.port}"
+        """As `parse` reads it: `reviews/v1@127.0.0.1:9083`, `ratings/v1@127.0.0.1:9088+flaky`."""
+        return f"{self.service}/{self.version}@{self.address}:{self.port}{'+flaky' if self.flaky else ''}"
 
 
 def parse(spec: str) -> Backend:
@@ -51,7 +56,7 @@ def parse(spec: str) -> Backend:
     if found is None or found[1] not in SERVICES:
         message = f"{spec!r} is not SERVICE/VERSION@127.0.0.1:PORT with one of {', '.join(SERVICES)}"
         raise ValueError(message)
-    return Backend(found[1], found[2], found[3], int(found[4]))
+    return Backend(found[1], found[2], found[3], int(found[4]), found[5] is not None)
 
 
 def backends_of(config: Config) -> list[Backend]:
@@ -66,7 +71,8 @@ def backends_of(config: Config) -> list[Backend]:
             if service in SERVICES and (endpoint.address or "").startswith("127."):
                 number = endpoint.ports.get(port.name) or port.target_port or port.number
                 version = endpoint.labels.get("version", "v1")
-                found.append(Backend(service, version, endpoint.address or "", number))
+                flaky = endpoint.labels.get(FLAKY[0]) == FLAKY[1]
+                found.append(Backend(service, version, endpoint.address or "", number, flaky))
     return found
 
 

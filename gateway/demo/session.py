@@ -6,7 +6,6 @@ Lifetime: process.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import tempfile
@@ -21,7 +20,7 @@ from gateway.demo import traffic
 from gateway.demo.children import Child
 from gateway.demo.guide import guide
 from gateway.demo.services import Backend, backends_of
-from gateway.server.banner import LISTENING
+from gateway.server.banner import ADMIN
 from gateway.server.listeners import Address, CannotListen, listen
 
 if TYPE_CHECKING:
@@ -51,8 +50,6 @@ class Plan:
     paths: tuple[str, ...]
     host: str
     port: int
-    admin: str
-    """Address of the admin listener, or `off`."""
     backends: tuple[Backend, ...]
     with_traffic: bool
 
@@ -73,7 +70,6 @@ def plan(paths: Sequence[str], *, port: int | None, with_traffic: bool) -> Plan:
         tuple(paths),
         host,
         port or configured,
-        os.environ.get("GATEWAY_ADMIN") or settings.admin,
         tuple(backends_of(loaded.config)),
         with_traffic,
     )
@@ -102,24 +98,43 @@ async def run(plan: Plan, screen: Screen) -> int:
         if plan.backends:
             children.append(await _start_backends(plan, screen))
             stack.push_async_callback(children[-1].stop)
-        opened = asyncio.Event()
-        children.append(await _start_gateway(plan, screen, log, opened))
+        heard = Heard(screen)
+        children.append(await _start_gateway(plan, heard, log))
         stack.push_async_callback(children[-1].stop)
-        await _wait_until_open(children[-1], opened, stop)
+        await _wait_until_open(children[-1], heard.opened, stop)
         if stop.is_set():
             return 0
-        _announce(plan, screen, log)
+        _announce(plan, heard.admin, screen, log)
         return await _watch(plan, screen, children, stop)
 
 
-def _announce(plan: Plan, screen: Screen, log: Path) -> None:
+class Heard:
+    """What the gateway says of itself, on its way to the screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self.opened = asyncio.Event()
+        """It listens."""
+        self.admin = "off"
+        """Address of its admin listener: the port may have been taken."""
+
+    def __call__(self, line: str) -> None:
+        """One line of the gateway's."""
+        self._screen.say(line)
+        said = line.strip()
+        if said.startswith(ADMIN):
+            self.admin = said.removeprefix(ADMIN).removeprefix("on http://")
+            self.opened.set()  # the line behind the one that says where it listens
+
+
+def _announce(plan: Plan, admin: str, screen: Screen, log: Path) -> None:
     backends = [f"{backend.service} {backend.version} :{backend.port}" for backend in plan.backends]
-    text = guide(url=plan.url, path=plan.paths[0], admin=plan.admin, backends=backends, log=str(log))
+    text = guide(url=plan.url, path=plan.paths[0], admin=admin, backends=backends, log=str(log))
     screen.say(
         text,
         "ready",
         url=plan.url,
-        admin=plan.admin,
+        admin=admin,
         config=plan.paths,
         access_log=str(log),
         backends=[str(backend) for backend in plan.backends],
@@ -142,17 +157,12 @@ async def _start_backends(plan: Plan, screen: Screen) -> Child:
     return child
 
 
-async def _start_gateway(plan: Plan, screen: Screen, log: Path, opened: asyncio.Event) -> Child:
-    def hear(line: str) -> None:
-        screen.say(line)
-        if line.lstrip().startswith(LISTENING):
-            opened.set()
-
+async def _start_gateway(plan: Plan, heard: Heard, log: Path) -> Child:
     arguments = ["-m", "gateway", "run", "--host", plan.host, "--port", str(plan.port)]
     for path in plan.paths:
         arguments += ["-c", path]
     with log.open("wb") as out:
-        return await Child.start("gateway", arguments, hear, stdout=out)
+        return await Child.start("gateway", arguments, heard, stdout=out)
 
 
 async def _wait_until_open(child: Child, opened: asyncio.Event, stop: asyncio.Event) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LISTENING = "listening on "
 """Begins the line that says where; scripts and tests wait for it."""
+ADMIN = "admin "
+"""Begins the next one."""
 
 
 def banner(
@@ -36,7 +38,7 @@ def banner(
     lines = [
         f"asgi-gateway {version('asgi-gateway')}: {_generation(control)}{many}",
         LISTENING + " ".join(address.url for address in addresses),
-        f"admin on http://{admin}" if admin else "admin off",
+        f"{ADMIN}on http://{admin}" if admin else f"{ADMIN}off",
         f"believes x-forwarded-* headers of {_trusted(control.snapshot.config.settings)}",
         *notes,
     ]

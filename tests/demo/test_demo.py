@@ -216,5 +216,5 @@ def test_the_guide_is_for_the_file_and_address_in_use(routes: Path, ports: list[
     assert f"http://127.0.0.1:{ports[0]}/reviews/0" in text
     assert f"check {routes}" in text
     assert (
-        f"httpbin v2 :{re.findall(r'http: (?P<port>[0-9]+)', routes.read_text(encoding='utf-8'))[-1]}" in text
+        f"httpbin v2 :{re.findall(r'http: (?P<port>[0-9]+)', routes.read_text(encoding='utf-8'))[-2]}" in text
     )

@@ -51,5 +51,5 @@ def test_json_is_one_object_a_line():
     assert events == [
         {"event": "message", "text": "hello"},
         {"event": "ready", "url": "http://127.0.0.1:1"},
-        {"event": "split", "chrome": {}, "others": {"v1": 1}, "answered": 1, "failed": 0},
+        {"event": "split", "chrome": {}, "others": {"v1": 1}, "answered": 1, "meant_to_fail": 0, "failed": 0},
     ]

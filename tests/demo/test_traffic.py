@@ -26,7 +26,7 @@ def test_other_services_are_only_counted():
     """Ratings has no versions to split over."""
     split = Split()
     split.record(RATINGS, "v1")
-    assert split.as_dict() == {"chrome": {}, "others": {}, "answered": 1, "failed": 0}
+    assert split.as_dict() == {"chrome": {}, "others": {}, "answered": 1, "meant_to_fail": 0, "failed": 0}
 
 
 def test_a_changed_weight_replaces_what_was_seen_before():
@@ -50,10 +50,10 @@ def test_failures_are_named():
         server = await asyncio.start_server(refuse, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            await traffic.ask_once(client, PLAIN, split)
+            await traffic.ask_once(client, PLAIN, split, random.Random(1))
             server.close()
             await server.wait_closed()
-            await traffic.ask_once(client, PLAIN, split)
+            await traffic.ask_once(client, PLAIN, split, random.Random(1))
 
     asyncio.run(main())
     assert dict(split.failures) == {"503": 1, "ConnectError": 1}
