@@ -147,6 +147,12 @@ def test_heads_that_cannot_be_trusted_are_refused(headers: list[tuple[bytes, byt
     assert refused(headers=headers).status == status
 
 
+@pytest.mark.parametrize("method", ["get", "Delete", "", "GE T", "M" * 33, "GET\r"])
+def test_a_method_has_one_spelling(method: str) -> None:
+    """Servers that take `delete` would let it pass where a policy refuses DELETE (H18)."""
+    assert refused(method=method).status == 400
+
+
 @pytest.mark.parametrize("host", [b"", b"gw.test/admin?", b"a@gw.test", b"gw.test:99999", b"gw test"])
 def test_a_host_that_is_no_authority_is_refused(host: bytes) -> None:
     result = admit(GatewaySettingsSpec(), {**scope(), "headers": [(b"host", host)]})
