@@ -103,7 +103,12 @@ class AdminListener:
             host, port = host_port(text)
             opened = _open(host, port)
         except (OSError, ValueError) as error:
-            logger.warning("no admin listener on %s: %s", text, error)
+            why = getattr(error, "strerror", None) or error
+            logger.warning(
+                "no admin listener on %s: %s. GATEWAY_ADMIN or `admin` of GatewaySettings can name another",
+                text,
+                why,
+            )
             return
         self.address = f"[{host}]" if ":" in host else host
         self.address += f":{opened.getsockname()[1]}"

@@ -71,7 +71,11 @@ class Admin:
                 raise Unreachable(message)
             return json.loads(body)
         except (OSError, HTTPException, ValueError) as error:
-            message = f"no gateway answers on {self.host}:{self.port}: {error}"
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            message = (
+                f"no gateway answers on {self.host}:{self.port}: {why}. "
+                "Is one running, with its admin listener there? --admin names another place."
+            )
             raise Unreachable(message) from error
         finally:
             connection.close()

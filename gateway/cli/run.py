@@ -29,7 +29,9 @@ from gateway.cli._help import closing
     metavar="PATH",
     help="Configuration file or directory, repeatable. Default: $GATEWAY_CONFIG, or routes.yaml.",
 )
-@click.option("--host", help="Where to listen. Default: 127.0.0.1, or what the configuration says.")
+@click.option(
+    "--host", metavar="HOST", help="Where to listen. Default: 127.0.0.1, or what the configuration says."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -43,7 +45,16 @@ from gateway.cli._help import closing
     show_default=True,
     help="Of the messages on stderr; the access log is GatewaySettings' business.",
 )
-def run(*, paths: tuple[str, ...], host: str | None, port: int | None, workers: int, log_level: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Say everything as JSON, one object a line, on stderr.")
+def run(
+    *,
+    paths: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    workers: int,
+    log_level: str,
+    as_json: bool,
+) -> None:
     """Serves the configuration until SIGTERM or Ctrl-C, reloading it when it changes or on SIGHUP.
 
     The first signal drains: readiness says no, no further connection is accepted, requests under way finish.
@@ -51,4 +62,5 @@ def run(*, paths: tuple[str, ...], host: str | None, port: int | None, workers: 
     """
     from gateway.server.run import run as start  # noqa: PLC0415 - `gateway --help` need not load a server
 
-    sys.exit(start(paths or None, host=host, port=port, workers=workers, log_level=log_level))
+    code = start(paths or None, host=host, port=port, workers=workers, log_level=log_level, as_json=as_json)
+    sys.exit(code)

@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Prints routes and clusters with requests a second, success, durations, and what is ejected.
 
-    Ctrl-C ends it. Success is the share that did not end in 5xx; p50 and p99 are from the first byte in to the
-    last byte out.
+    Ctrl-C ends it. Success is the share that did not end in 5xx; p50 and p99 are from the first byte in to
+    the last byte out.
     """
     listener = Admin(admin)
     path = f"/stats.json?seconds={seconds}"

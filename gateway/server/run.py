@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import asdict
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from gateway.config import ConfigError, render
 from gateway.server.banner import banner
 from gateway.server.listeners import CannotListen, bound, listen, wanted
 from gateway.server.serve import serve
+from gateway.server.speech import Speech
 from gateway.server.workers import COULD_NOT_START, Workers
 
 if TYPE_CHECKING:
@@ -29,39 +31,53 @@ QUIET_START = ("gateway", "uvicorn")
 
 
 def run(
-    paths: Sequence[str] | None, *, host: str | None, port: int | None, workers: int, log_level: str
+    paths: Sequence[str] | None,
+    *,
+    host: str | None,
+    port: int | None,
+    workers: int,
+    log_level: str,
+    as_json: bool = False,
 ) -> int:
     """Serves until a signal ends it; everything it says goes to stderr. Gives the exit code: 0 after a drain,
     3 when it could not start.
     """
-    configure_logging(log_level)
+    speech = Speech(as_json=as_json)
+    configure_logging(speech, log_level)
     gateway = Gateway(paths, own_process=True)
     try:
         gateway.control.load_first()
     except ConfigError as error:
-        _say(render(error.findings, error.sources, color=sys.stderr.isatty()))
-        _say("The configuration has errors; nothing is served.")
+        told = render(error.findings, error.sources, color=sys.stderr.isatty())
+        speech.say(
+            f"{told}\nThe configuration has errors; nothing is served.",
+            "refused",
+            findings=[asdict(finding) for finding in error.findings],
+        )
         return COULD_NOT_START
     try:
         sockets, notes = _open(gateway.control.snapshot.config, host, port)
     except CannotListen as error:
-        _say(str(error))
+        speech.say(str(error), "cannot listen")
         return COULD_NOT_START
 
     def announce(gateway: Gateway) -> None:
-        _say(
-            banner(
-                gateway.control,
-                bound(sockets, gateway.control.tls.ports),
-                admin=gateway.admin_address,
-                workers=workers,
-                notes=notes,
-            ).rstrip("\n")
+        addresses = bound(sockets, gateway.control.tls.ports)
+        admin = gateway.admin_address
+        speech.say(
+            banner(gateway.control, addresses, admin=admin, workers=workers, notes=notes).rstrip("\n"),
+            "serving",
+            generation=gateway.control.snapshot.generation,
+            paths=[str(path) for path in gateway.control.paths],
+            listening=[address.url for address in addresses],
+            admin=admin,
+            workers=workers,
+            notes=notes,
         )
         _speak_up(log_level)
 
     if workers == 1:
-        return serve(gateway, sockets, announce)
+        return serve(gateway, sockets, announce, lambda config: wanted(config, host, port).addresses)
     del gateway
 
     def work(number: int) -> int:
@@ -90,10 +106,9 @@ def _open(config: Config, host: str | None, port: int | None) -> tuple[list[sock
     return sockets, notes
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(speech: Speech, level: str) -> None:
     """Everything to stderr, a line each; uvicorn only when it warns."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger().setLevel(level.upper())
+    speech.listen_to_logs(level)
     for name in QUIET_START:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
@@ -102,8 +117,3 @@ def _speak_up(level: str) -> None:
     logging.getLogger("gateway").setLevel(level.upper())
     if level == "debug":
         logging.getLogger("uvicorn").setLevel(logging.DEBUG)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
+import click
+import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
 
 
-def test_every_command_has_help_and_json() -> None:
-    """The promises of every command, whoever adds one."""
+def commands() -> dict[str, click.Command]:
+    """Every command, and every command of a group, by what one types."""
+    found: dict[str, click.Command] = {}
     with main.make_context("gateway", [], resilient_parsing=True) as context:
-        names = main.list_commands(context)
-        assert {"check", "schema"} <= set(names)
-        for name in names:
+        for name in main.list_commands(context):
             command = main.get_command(context, name)
             assert command is not None
-            assert command.help, name
+            found[name] = command
+            if isinstance(command, click.Group):
+                found |= {f"{name} {inner}": each for inner, each in command.commands.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_keeps_the_promises_of_all(name: str) -> None:
+    """Help with examples that begin with the command, exit codes, one line in the list, `--json`."""
+    command = commands()[name]
+    result = CliRunner().invoke(main, [*name.split(), "--help"], prog_name="gateway")
+
+    assert result.exit_code == 0
+    assert len(command.short_help or "") in range(10, 61)
+    assert re.search(rf"^  Examples:\n    gateway {name}", result.output, re.MULTILINE)
+    assert re.search(r"^  Exit codes: 0 .*2\s+usage", result.output, re.MULTILINE | re.DOTALL)
+    assert "\b" not in result.output
+    if not isinstance(command, click.Group):
+        assert "--json" in {flag for option in command.params for flag in option.opts}
+        assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def test_the_list_of_commands_is_whole() -> None:
+    """No line of it is cut off."""
+    _, _, listed = CliRunner().invoke(main, ["--help"]).output.partition("Commands:")
+    assert "why" in listed
+    assert "..." not in listed
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
