@@ -289,7 +289,8 @@ class EdgeProtocol(asyncio.Protocol):
                 return
             reader.examine(self._limits, self.scheme)
         except Refused as refused:
-            self._refuse(refused.refusal, reader.raw, bodiless=reader.method == "HEAD")
+            # Judged by its bytes: the method is not known before the head is complete.
+            self._refuse(refused.refusal, reader.raw, bodiless=reader.raw.lstrip().startswith(b"HEAD "))
             return
         self._head = None
         self._begin(reader, data, end)

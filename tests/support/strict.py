@@ -14,6 +14,7 @@ from typing import Any, Self
 TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 VALUE = frozenset([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 TARGET = frozenset(byte for byte in range(0x21, 0x7F) if byte not in b'#"<>\\^`{|}')
+PRINTABLE = frozenset(range(0x21, 0x7F))
 HEX = frozenset(b"0123456789abcdefABCDEF")
 DIGITS = frozenset(b"0123456789")
 PATIENCE = 10.0
