@@ -21,7 +21,7 @@ from rich.console import Console
 from bench.lab import Lab
 from bench.processes import LOAD_CORE, SUBJECT_CORE, Missing, tool
 from bench.report import save, show, write_docs
-from bench.scenarios import canary, idle, reload, routes, stream
+from bench.scenarios import canary, idle, reload, routes, stream, success_rate
 from bench.subjects import GATEWAY, Envoy, Gateway, Uvicorn
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ SCENARIOS = {
     "stream": stream.run,
     "idle": idle.run,
     "reload": reload.run,
+    "success_rate": success_rate.run,
 }
 SUBJECTS = ("gateway", "envoy", "uvicorn")
 
@@ -69,7 +70,11 @@ def main() -> int:
     path = ROOT / "bench" / "results" / time.strftime("%Y%m%d-%H%M%S.json")
     save(results, machine, Path(arguments.json) if arguments.json else path)
     if arguments.write_docs:
-        write_docs(results, machine, ROOT / "docs" / "performance.md")
+        for page in lab.pages:
+            page(machine, ROOT / "docs")
+        compared = [result for result in results if result.scenario != "success_rate"]
+        if compared:
+            write_docs(compared, machine, ROOT / "docs" / "performance.md")
     return 0
 
 
@@ -80,7 +85,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="default: all of them")
     parser.add_argument("--quick", action="store_true", help="a few seconds each: for trends, not for claims")
     parser.add_argument("--json", metavar="FILE", help="where results go; default: bench/results/TIME.json")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument(
+        "--write-docs",
+        action="store_true",
+        help="put the tables into docs/performance.md, docs/success_rate.md",
+    )
     parser.add_argument("--rounds", type=int, help="volleys at each subject, in turn; default 5")
     parser.add_argument("--seconds", type=float, help="of one volley; default 4")
     parser.add_argument("--gateway", default=GATEWAY, metavar="COMMAND", help=f"default: {GATEWAY}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.load import Volley, fire
 from bench.processes import Missing
@@ -78,6 +78,8 @@ class Lab:
         self.seconds = seconds
         """Of one volley."""
         self.quick = quick
+        self.pages: list[Callable[[dict[str, Any], Path], None]] = []
+        """Scenarios with a page of their own: they write it, given the machine and the folder of the docs."""
 
     @contextmanager
     def running(

@@ -70,10 +70,20 @@ def write_docs(results: list[Result], machine: dict[str, Any], page: Path) -> No
     lines = ["", " · ".join(str(value) for value in machine.values()), ""]
     for result in results:
         lines += [f"### {result.scenario}", "", f"{result.title[0].upper()}{result.title[1:]}.", ""]
-        lines += [_row(result.columns), _row(["---", *["---:"] * (len(result.columns) - 1)])]
-        lines += [_row(row) for row in result.rows]
-        lines += ["", *(f"- {note}" for note in result.notes), *([""] if result.notes else [])]
+        lines += table(result)
     page.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after)
+
+
+def table(result: Result) -> list[str]:
+    """Its lines in a page."""
+    return [
+        _row(result.columns),
+        _row(["---", *["---:"] * (len(result.columns) - 1)]),
+        *map(_row, result.rows),
+        "",
+        *(f"- {note}" for note in result.notes),
+        *([""] if result.notes else []),
+    ]
 
 
 def _row(cells: Any) -> str:
