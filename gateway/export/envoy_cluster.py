@@ -25,6 +25,7 @@ _TYPES = {
     Resolution.STATIC: "STATIC",
     Resolution.DNS: "STRICT_DNS",
     Resolution.DNS_ROUND_ROBIN: "LOGICAL_DNS",
+    Resolution.APP: "STRICT_DNS",  # There it has to be a server of its own, under that name.
 }
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 

@@ -19,6 +19,7 @@ from gateway.routing.header_ops import authority_override, compile_request_ops, 
 from gateway.routing.policies import MILLION, Mirror, compile_fault, compile_retries, per_million
 from gateway.routing.rewrite import compile_guard, compile_rewrite
 from gateway.routing.route import Destination, Forwarding, Route, Source
+from gateway.upstream.cluster_config import Resolution
 from gateway.upstream.names import cluster_name
 
 if TYPE_CHECKING:
@@ -119,7 +120,11 @@ class RuleCompiler:
         return Forwarding(
             destinations=destinations,
             timeout=timeout,
-            retries=compile_retries(http.retries, timeout=timeout, sticky=sticky),
+            retries=(
+                None  # No network lost the request: what the application failed at, it would do twice.
+                if any(map(_is_wrapped_app, destinations))
+                else compile_retries(http.retries, timeout=timeout, sticky=sticky)
+            ),
             fault=compile_fault(http.fault),
             mirrors=tuple(self._mirrors(rule, port, destinations)),
             hash_key=compile_hash_key(policy) if policy is not None else None,
@@ -228,6 +233,10 @@ def gateway_key(reference: str, namespace: str) -> str:
     name, _, rest = reference.partition(".")
     # The old way: `name.namespace.svc.cluster.local`, shortened anywhere.
     return f"{rest.partition('.')[0] or namespace}/{name}"
+
+
+def _is_wrapped_app(destination: Destination) -> bool:
+    return destination.cluster is not None and destination.cluster.config.resolution is Resolution.APP
 
 
 def _name(service: VirtualService) -> str:

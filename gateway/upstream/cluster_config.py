@@ -30,6 +30,8 @@ class Resolution(StrEnum):
     """Every address of every name is an endpoint (Envoy STRICT_DNS)."""
     DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
     """One address at a time, in turn (Envoy LOGICAL_DNS)."""
+    APP = "APP"
+    """The ASGI application that the gateway is wrapped around, in this process."""
 
 
 class Policy(StrEnum):

@@ -15,6 +15,7 @@ from gateway.upstream.cluster_config import (
     EndpointConfig,
     Keepalive,
     Policy,
+    Resolution,
     RetryShare,
     Warmup,
 )
@@ -60,7 +61,7 @@ class Plan:
         service = self._service(fqdn(host, namespace, self.domain))
         if service is None:
             return None
-        if port is None:
+        if port is None or service.resolution is Resolution.APP:
             port = next(iter(service.ports)) if len(service.ports) == 1 else listener_port
         return self.clusters.get(cluster_name(service.host, port, subset))
 
@@ -112,6 +113,7 @@ def _cluster(
     service: ServicePorts, port: int, rule: Rule | None, subset: Subset | None, process: _Process
 ) -> ClusterConfig:
     policy, settings = blocks(rule, subset, port), process.settings
+    inside = service.resolution is Resolution.APP  # Nothing to secure, nobody to probe.
     endpoints = service.ports[port]
     if subset is not None and subset.labels:
         wanted = subset.labels.items()
@@ -132,9 +134,9 @@ def _cluster(
         endpoints=endpoints,
         resolution=service.resolution,
         outlier=policy.outlier_detection,
-        health_check=process.checks.get(service.host),
+        health_check=None if inside else process.checks.get(service.host),
         locality_weights=locality_weights,
-        tls=policy.tls,
+        tls=None if inside else policy.tls,
         subject_alt_names=service.subject_alt_names,
         retry_budget=_budget(policy.retry_budget, policy.connection_pool, settings.retry_budget),
         response_head_bytes=settings.limits.response_head_bytes,

@@ -12,6 +12,7 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from gateway.config.names import is_ip
+from gateway.upstream.app import AppPool
 from gateway.upstream.cluster import Cluster
 from gateway.upstream.cluster_config import Resolution
 from gateway.upstream.dns import CaresResolver, Names
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from gateway.tls import Origination
+    from gateway.upstream.app import Application
     from gateway.upstream.balancer import Balancer
     from gateway.upstream.cluster_config import ClusterConfig, EndpointConfig
     from gateway.upstream.dns import Resolver
@@ -59,6 +61,8 @@ class Registry:
     ) -> None:
         self.clusters: Mapping[str, Cluster] = {}
         """In use, by name."""
+        self.app: Application | None = None
+        """What the gateway is wrapped around; None: nothing."""
         self._clock = clock
         # Seeded by the system, then cheap: a pick needs chance, not secrecy.
         self._rng = rng or Random(SystemRandom().getrandbits(64))  # noqa: S311 - see above
@@ -84,13 +88,16 @@ class Registry:
             if old is not None and old.config == config:
                 clusters[name] = old
             else:
-                pool = old.pool if old is not None else Pool(name, self._clock)
+                kept = old is not None and _inside(old.config) == _inside(config)
+                pool = old.pool if old is not None and kept else self._pool(config)
                 members = self._members(config, pool)
                 before = old.balancer if old is not None else None
                 balancer = select(config, members, self._rng, before, self._clock())
                 clusters[name] = Cluster(config, pool, balancer, members, _detector(config, pool, old))
         users: dict[str, list[Cluster]] = {}
         for cluster in clusters.values():
+            if _inside(cluster.config):
+                continue
             for host in {item.address for item in cluster.config.endpoints if _is_name(item)}:
                 users.setdefault(host, []).append(cluster)
         return Prepared(plan, clusters, users)
@@ -136,9 +143,16 @@ class Registry:
         for cluster in self.clusters.values():
             _keep(cluster, ())
 
+    def _pool(self, config: ClusterConfig) -> Pool:
+        if _inside(config) and self.app is not None:
+            return AppPool(config.name, self._clock, self.app)
+        return Pool(config.name, self._clock)
+
     def _places(self, config: ClusterConfig) -> dict[tuple[str, int], EndpointConfig]:
         """Host and port of every endpoint by today's answers, and where that is written."""
         found: dict[tuple[str, int], EndpointConfig] = {}
+        if _inside(config):
+            return {(item.address, item.port): item for item in config.endpoints if self.app is not None}
         for item in config.endpoints:
             hosts: tuple[str, ...] = (item.address,)
             if _is_name(item):
@@ -219,6 +233,11 @@ class Registry:
             for cluster in self._tended:
                 cluster.sweep(now)
         self._sweeper = asyncio.get_running_loop().call_later(self._pace, self._sweep)
+
+
+def _inside(config: ClusterConfig) -> bool:
+    """Whether it is the wrapped application: its calls are no connections, so it has a pool of its own."""
+    return config.resolution is Resolution.APP
 
 
 def _is_name(item: EndpointConfig) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.config.analysis.survey import WRAPPED_APP, destinations
 from gateway.config.hosts import fqdn
 from gateway.config.names import is_ip
 from gateway.config.visibility import age, exported
@@ -82,7 +83,23 @@ def services(config: Config) -> dict[str, ServicePorts]:
                 ports,
                 tuple(dict.fromkeys(names)),
             )
+    if WRAPPED_APP not in found and _wraps(config):
+        port = {APP_PORT: (EndpointConfig(WRAPPED_APP, APP_PORT),)}
+        found[WRAPPED_APP] = ServicePorts(WRAPPED_APP, settings.namespace, Resolution.APP, port)
     return found
+
+
+APP_PORT = 80
+"""The wrapped application's, whatever a destination says: it has none."""
+
+
+def _wraps(config: Config) -> bool:
+    """Whether a route or a mirror leads to the wrapped application."""
+    return any(
+        destination.host.lower() == WRAPPED_APP
+        for service in config.virtual_services
+        for _, destination in destinations(service)
+    )
 
 
 def _identities(entry: ServiceEntry, workloads: _Workloads, settings: GatewaySettingsSpec) -> Iterator[str]:
