@@ -15,6 +15,7 @@ import logging
 import random
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.config import render
@@ -23,7 +24,7 @@ from gateway.control.build import Before, Built, Refused, build
 from gateway.control.content import Content, look
 from gateway.control.history import History
 from gateway.control.pauses import considerate, uncollected
-from gateway.control.restart import Opened
+from gateway.control.restart import Doors, Opened, unopened
 from gateway.control.result import Outcome, ReloadCounts, ReloadResult, State
 from gateway.control.retire import retire
 from gateway.control.watch import Watch
@@ -78,6 +79,8 @@ class Control:
         self.counts = ReloadCounts()
         self.history = History()
         """The last attempts, and the files of the last generations."""
+        self.doors: Doors | None = None
+        """Opens ports that a reload adds; None: they wait for the next start."""
         self._clock, self._wall = clock, wall
         self._own_process = own_process
         """The interpreter serves nothing else: its garbage collector may be tuned."""
@@ -209,6 +212,7 @@ class Control:
         if built.loaded.digest == self.loaded.digest:
             return self._keep(began, reason)  # It changed back while it was read.
         await self.security.follow(built.snapshot.config)  # Its keys are there before it serves.
+        built = await self._open(built)
         self.registry.commit(built.prepared)
         self.registry.secure(built.secured.originations)
         self._retire([built.prepared.plan, self.loaded, self.snapshot])
@@ -216,7 +220,20 @@ class Control:
         self._refused = None
         result = self._record(Outcome.APPLIED, built.findings, began, reason)
         self._say_applied(built)
+        if self.doors is not None:
+            await self.doors.admit()
         return result
+
+    async def _open(self, built: Built) -> Built:
+        """Binds the ports that a generation adds; what fails is a finding, and the rest serves."""
+        doors, opened, config = self.doors, self._opened, built.snapshot.config
+        if doors is None or opened is None:
+            return built
+        failed = await asyncio.to_thread(doors.open, config)
+        self._opened = opened.beside(config, failed)
+        for reason in failed.values():
+            logger.error("%s", reason)
+        return replace(built, findings=(*built.findings, *unopened(failed, config)))
 
     # -- credentials ---------------------------------------------------------------------------
 
@@ -276,7 +293,10 @@ class Control:
 
     def _build(self, generation: int) -> Built | Refused:
         with considerate(), uncollected(freeze=self._own_process):
-            before = None if self._opened is None else Before(self._opened, self.serving_findings)
+            opened = self._opened
+            if opened is not None:
+                opened = opened._replace(more=self.doors is not None)
+            before = None if opened is None else Before(opened, self.serving_findings)
             return build(self.paths, self.registry, self.tls, self.security, generation, before)
 
     def _record(

@@ -5,14 +5,14 @@ Lifetime: config (pure functions).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from gateway.config import Finding
 from gateway.config.codes import define
 from gateway.tls.servers import tls_servers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Mapping
 
     from gateway.config import Config, Position
 
@@ -21,7 +21,8 @@ define(
     "takes a restart",
     "warning",
     "Addresses are opened when the process starts. The rest of the configuration is applied; a changed"
-    " `listen` or `admin`, and ports that Gateway documents add or no longer name, wait for the next start.",
+    " `listen` or `admin` waits for the next start. `gateway run` with one worker opens ports that Gateway"
+    " documents add at once; with several, or under another server, they wait, too.",
 )
 define(
     "GW197",
@@ -41,6 +42,8 @@ class Opened(NamedTuple):
     ports: frozenset[int]
     secure: frozenset[int]
     """Those of them that speak TLS."""
+    more: bool = False
+    """Ports can be opened later, too."""
 
     @classmethod
     def by(cls, config: Config) -> Self:
@@ -51,10 +54,36 @@ class Opened(NamedTuple):
         secure = frozenset(place.server.port.number for place in tls_servers(config))
         return cls(spec.listen, spec.admin, ports, secure)
 
+    def beside(self, config: Config, failed: Container[int]) -> Self:
+        """These, and the ports of a later `config` that were opened for it."""
+        later = Opened.by(config)
+        new = frozenset(port for port in later.ports - self.ports if port not in failed)
+        return self._replace(ports=self.ports | new, secure=self.secure | (new & later.secure))
+
+
+class Doors(Protocol):
+    """A server that can open ports while it runs."""
+
+    def open(self, config: Config) -> Mapping[int, str]:
+        """Binds what `config` asks for beyond what is open; the ports that failed, with the reason."""
+
+    async def admit(self) -> None:
+        """Begins to accept there."""
+
 
 def restart_findings(opened: Opened, config: Config) -> tuple[Finding, ...]:
     """What of `config` waits for the next start."""
     return (*_settings(opened, config), *_ports(opened, config))
+
+
+def unopened(failed: Mapping[int, str], config: Config) -> tuple[Finding, ...]:
+    """Ports of `config` that could not be opened at once."""
+    return tuple(
+        _finding(config.origin(gateway).position("spec", "servers", index, "port", "number"), failed[number])
+        for gateway in config.gateways
+        for index, server in enumerate(gateway.spec.servers)
+        if (number := server.port.number) in failed
+    )
 
 
 def _settings(opened: Opened, config: Config) -> Iterator[Finding]:
@@ -72,7 +101,8 @@ def _ports(opened: Opened, config: Config) -> Iterator[Finding]:
             number = server.port.number
             place = config.origin(gateway).position("spec", "servers", index, "port", "number")
             if number not in opened.ports:
-                yield _finding(place, f"port {number} is opened at the next start")
+                if not opened.more:
+                    yield _finding(place, f"port {number} is opened at the next start")
             elif ((id(gateway), index) in secure) != (number in opened.secure):
                 spoken = "TLS" if number in opened.secure else "plain text"
                 message = f"port {number} speaks {spoken} until the next start, and cannot change before"

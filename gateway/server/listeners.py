@@ -57,6 +57,11 @@ class Wanted(NamedTuple):
     passed_over: tuple[str, ...]
     """Servers of Gateway documents that are not opened, each with its reason."""
 
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All of them."""
+        return (*self.required, *self.optional)
+
 
 def wanted(config: Config, host: str | None = None, port: int | None = None) -> Wanted:
     """The servers of the Gateway documents; without any, `host` and `port`, or the settings' `listen`.

@@ -20,6 +20,7 @@ import uvicorn
 from uvicorn.server import Server
 
 from gateway.server.acceptor import SecureListener
+from gateway.server.doors import Doors
 from gateway.server.edge import Edge
 from gateway.server.protocol import EdgeProtocol
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.asgi import Gateway
     from gateway.config import GatewaySettings
     from gateway.http.peer import Peer
+    from gateway.server.doors import Asked
 
 FAREWELL: Final = 0.5
 """Seconds between the first signal and closed listeners."""
@@ -39,7 +41,14 @@ _END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class EdgeServer(Server):
     """Serves `gateway` on sockets that are already open."""
 
-    def __init__(self, gateway: Gateway, *, announce: Callable[[Gateway], None] | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        announce: Callable[[Gateway], None] | None = None,
+        asked: Asked | None = None,
+    ) -> None:
+        """`asked`: the addresses a configuration wants, for what a reload adds; None: that is not opened."""
         config = uvicorn.Config(
             gateway,
             http=EdgeProtocol,
@@ -54,6 +63,9 @@ class EdgeServer(Server):
         self.gateway = gateway
         self.exit_code = 0
         self._announce = announce
+        self._asked = asked
+        self._later: list[socket.socket] = []
+        """Opened by reloads."""
         self._hurry: asyncio.Event | None = None
 
     def _settings(self) -> GatewaySettings:
@@ -65,6 +77,9 @@ class EdgeServer(Server):
         await super().startup([])  # Which ports speak TLS is known when the application has started.
         for each in sockets or ():
             self.servers.append(await self._accept_on(each))
+        if self._asked is not None:
+            control = self.gateway.control
+            control.doors = Doors(self._asked, control.snapshot.config, self._accept_later)
         if self._announce is not None and not self.should_exit:
             self._announce(self.gateway)
 
@@ -88,6 +103,13 @@ class EdgeServer(Server):
             handshakes=control.tls.handshakes,
         )
 
+    async def _accept_later(self, listening: socket.socket) -> None:
+        if self.should_exit:
+            listening.close()
+            return
+        self._later.append(listening)
+        self.servers.append(await self._accept_on(listening))
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains, then ends the application."""
         assert self._hurry is not None
@@ -97,7 +119,7 @@ class EdgeServer(Server):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), FAREWELL)
         self.config.timeout_graceful_shutdown = self._settings().spec.timeouts.drain  # type: ignore[assignment]
-        await super().shutdown(sockets)
+        await super().shutdown([*(sockets or ()), *self._later])
         for connection in tuple(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)  # one turn of the loop, in which their transports close
@@ -138,10 +160,13 @@ class EdgeServer(Server):
 
 
 def serve(
-    gateway: Gateway, sockets: list[socket.socket], announce: Callable[[Gateway], None] | None = None
+    gateway: Gateway,
+    sockets: list[socket.socket],
+    announce: Callable[[Gateway], None] | None = None,
+    asked: Asked | None = None,
 ) -> int:
     """Serves until a signal ends it. Gives the exit code: 0 after a drain, 3 when it could not start."""
-    server = EdgeServer(gateway, announce=announce)
+    server = EdgeServer(gateway, announce=announce, asked=asked)
     try:
         server.run(sockets)
     except SystemExit as left:  # uvicorn's answer to a lifespan that failed

@@ -289,6 +289,39 @@ spec:
     serve(file, play)
 
 
+class Doors:
+    """A server's, of which the test decides what opens."""
+
+    def __init__(self, failed: dict[int, str]) -> None:
+        self.failed, self.told = failed, ""
+
+    def open(self, _: object) -> dict[int, str]:
+        self.told += "open "
+        return self.failed
+
+    async def admit(self) -> None:
+        self.told += "admit "
+
+
+def test_where_ports_can_be_opened_only_what_fails_is_said(file: Path) -> None:
+    """And again at the next reload, which tries again."""
+    server = "  - {port: {number: %d, name: http-%d, protocol: HTTP}, hosts: ['*']}\n"
+    head = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec:\n  servers:\n"
+
+    async def play(control: Control) -> None:
+        doors = control.doors = Doors({8082: "taken"})
+        document = head + server % (8081, 8081) + server % (8082, 8082) + "---\n"
+        for word, expected in (("two", [(7, "taken")]), ("three", [])):
+            write(file, document + answering(word))
+            result = await control.reload()
+            said = [(item.line, item.message) for item in result.findings if item.code == "GW198"]
+            assert (said, answer(control)) == (expected, word.encode())
+            doors.failed = {}
+        assert doors.told == "open admit open admit "
+
+    serve(file, play)
+
+
 def test_a_port_that_a_reload_closes_serves_no_other_ports_routes(file: Path) -> None:
     """It stays open until the next start; only a port that was never a Gateway's gets the only one's routes."""
 

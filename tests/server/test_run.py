@@ -239,6 +239,29 @@ def workers_of(process: GatewayServer) -> set[int]:
     return {int(pid) for pid in children.split()}
 
 
+def replace(path: Path, text: str) -> None:
+    """As careful writers do."""
+    fresh = path.with_name("fresh")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+def test_a_port_that_a_reload_adds_is_opened_at_once(tmp_path: Path) -> None:
+    """One that cannot be is said, and the rest serves; a drain closes them all."""
+    first, second = free_port(), free_port()
+    path = documents(tmp_path, server(first))
+    with socket.create_server(("127.0.0.1", 0)) as taken, gateway(path, port=None) as process:
+        number = taken.getsockname()[1]
+        assert ask(process, first).body == b"hello"
+        replace(path, "---".join([path.read_text() + server(number), server(second)]))
+        process.wait_for_line(f"listening on http://127.0.0.1:{second} too")
+        assert (ask(process, first).body, ask(process, second).body) == (b"hello", b"hello")
+        process.wait_for_line(f"Cannot listen on 127.0.0.1:{number}: the port is taken")
+        assert process.stop() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", second))
+
+
 async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
         while not condition():

@@ -132,3 +132,22 @@ def test_passthrough_is_no_start(tmp_path: Path, certs: Certs) -> None:
         gateway(path, port=None)
     assert caught.value.code == 3
     assert "GW331  Gateway default/edge: PASSTHROUGH" in str(caught.value)
+
+
+def test_a_tls_port_that_a_reload_adds_speaks_tls_at_once(tmp_path: Path, certs: Certs) -> None:
+    """With the credential that its own document names."""
+    path, secure, _ = routes(tmp_path, "SIMPLE")
+    more = free_port()
+    with gateway(path, port=None) as process:
+        assert get(secure, certs.client()) == (200, b"hello")
+        added = (
+            f"  - {{port: {{number: {more}, name: more, protocol: HTTPS}}, bind: 127.0.0.1, hosts: [shop.test],\n"
+            "     tls: {mode: SIMPLE, credentialName: shop}}\n"
+        )
+        text = path.read_text().replace("  servers:\n", "  servers:\n" + added)
+        fresh = tmp_path / "fresh"
+        fresh.write_text(text)
+        fresh.replace(path)
+        process.wait_for_line(f"listening on https://127.0.0.1:{more} too")
+        assert get(more, certs.client()) == (200, b"hello")
+        assert process.stop() == 0
