@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from gateway.cli._help import closing
 from gateway.tls import mint
@@ -240,14 +238,13 @@ def _say(as_json: bool, fact: dict[str, Any]) -> None:
 
 
 def _table(fact: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    from gateway.cli._page import Page  # noqa: PLC0415 - --help need not load rich
+
+    page = Page()
     for name, value in fact.items():
         text = ", ".join(value) if isinstance(value, list) else str(value)
         if text:
-            table.add_row(name.replace("_", " "), "".join(c if c.isprintable() else "�" for c in text))
-    Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty()).print(table)
+            page.item(name.replace("_", " "), text)
 
 
 def _fail(message: str, code: int) -> NoReturn:

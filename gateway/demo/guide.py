@@ -19,7 +19,8 @@ The gateway listens on {url} and obeys {path}.
 The console: {admin}
 Sample backends: {backends}.
 Access log: tail -f {log}
-
+"""
+_TRY = """
 Try in another terminal{where}:
 
   Chrome always gets v2
@@ -46,7 +47,8 @@ Try in another terminal{where}:
   where requests are now, and what becomes of one that nobody has sent
     {command} top{at}
     {command} explain GET http://ratings/ratings/0 -H 'end-user: tester' -c {path}
-
+"""
+_END = """
 Ctrl-C ends everything.
 """
 
@@ -66,8 +68,9 @@ def shown(path: Path | str) -> str:
 
 
 def guide(*, url: str, path: str, admin: str, backends: list[str], log: str) -> str:
-    """The text. `admin` is an address or `off`."""
-    return _TEXT.format(
+    """The text; what to try is there for the sample configuration. `admin` is an address or `off`."""
+    sample = any(backend.startswith("reviews ") for backend in backends)
+    return (_TEXT + (_TRY if sample else "") + _END).format(
         url=url,
         path=shlex.quote(shown(path)),
         admin="off; without it `why` and `top` have nobody to ask" if admin == "off" else f"http://{admin}/",
