@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.finished import finished, snapshot_of
+from support.finished import REVIEWS, finished, snapshot_of
 
 from gateway.http.flags import Flag
 from gateway.http.peer import Peer
@@ -79,6 +79,14 @@ def test_the_host_that_was_sent_upstream_is_logged() -> None:
     assert line["authority"] == "inside.example.com"
     assert line["path"] == "/productpage/reviews/17?lang=en"
     assert '"inside.example.com"' in TextLine()(exchange, end, 1.0)
+
+
+def test_a_route_without_a_name_has_none() -> None:
+    """Not an empty one: null in JSON, a dash in text."""
+    exchange, end = finished(snapshot_of(REVIEWS.replace("  - name: all\n    route", "  - route")))
+
+    assert json.loads(JsonLine()(exchange, end, 1.0))["route_name"] is None
+    assert TextLine("%ROUTE_NAME%")(exchange, end, 1.0) == "-\n"
 
 
 def test_a_failure_is_told_by_flags_and_details() -> None:
