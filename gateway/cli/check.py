@@ -10,18 +10,20 @@ import os
 import sys
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli._help import closing
-from gateway.config import load, render, split_paths
+from gateway.config import render, split_paths
 from gateway.config.config import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.config import Config, Finding
+    from gateway.control.build import Built, Refused
 
 DEFAULT_PATH = "routes.yaml"
 
@@ -41,20 +43,32 @@ DEFAULT_PATH = "routes.yaml"
 def command(*, paths: tuple[str, ...], as_json: bool, strict: bool) -> None:
     """Prints everything that is wrong with a configuration, with its place and what to do.
 
-    PATH is a file or a directory of *.yaml; default $GATEWAY_CONFIG, or routes.yaml. A comment
-    `# gateway: ignore GW220` at the end of a line silences that warning there. What each code means stands in
-    docs/findings.md.
+    Certificates that it names are read, too. PATH is a file or a directory of *.yaml; default
+    $GATEWAY_CONFIG, or routes.yaml. A comment `# gateway: ignore GW220` at the end of a line silences that
+    warning there. What each code means stands in docs/findings.md.
     """
     chosen = paths or tuple(split_paths(os.environ.get("GATEWAY_CONFIG", ""))) or (DEFAULT_PATH,)
-    loaded = load(chosen)
+    built = _build(chosen)
+    loaded, findings = built.loaded, built.findings
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in loaded.findings], indent=2))
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        if loaded.findings:
-            click.echo(render(loaded.findings, loaded.sources, color=_in_color()) + "\n")
-        click.echo(_summary(chosen, loaded.findings, loaded.config))
+        if findings:
+            click.echo(render(findings, loaded.sources, color=_in_color()) + "\n")
+        click.echo(_summary(chosen, findings, loaded.config))
     refused = {"error", "warning"} if strict else {"error"}
-    sys.exit(1 if any(finding.severity in refused for finding in loaded.findings) else 0)
+    sys.exit(1 if any(finding.severity in refused for finding in findings) else 0)
+
+
+def _build(chosen: Sequence[str]) -> Built | Refused:
+    """All that a start does before it serves: certificates are read, routes compiled; no socket is opened."""
+    from gateway.control.build import build  # noqa: PLC0415 - --help need not load it
+    from gateway.security.state import SecurityState  # noqa: PLC0415 - as above
+    from gateway.tls import Store  # noqa: PLC0415 - as above
+    from gateway.upstream import Registry  # noqa: PLC0415 - as above
+
+    paths = [Path(path) for path in chosen]
+    return build(paths, Registry(), Store(paths), SecurityState(), 1)
 
 
 def _in_color() -> bool:

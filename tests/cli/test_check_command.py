@@ -57,6 +57,16 @@ def test_an_error_is_shown_in_its_line(here: Path) -> None:
     assert result.exit_code == 1
 
 
+def test_a_missing_certificate_is_an_error(here: Path) -> None:
+    """As at a start, which would end with it."""
+    server = "{port: {number: 8443, name: s, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: shop}}"
+    (here / "routes.yaml").write_text(f"{FINE}---\n{HEAD % 'Gateway'}  servers: [{server}]\n")
+    result = check()
+
+    assert 'error GW281  credential "shop" is not there' in result.output
+    assert result.exit_code == 1
+
+
 def test_warnings_are_fine_unless_strict(here: Path) -> None:
     """Exit 0, with --strict 1; the same text."""
     (here / "x.yaml").write_text(WARNING)
