@@ -51,7 +51,7 @@ MALFORMED = (
         "rename the header, or set `underscoreHeaders: ALLOW` or DROP in GatewaySettings",
     ),
     _refused(
-        "method_not_allowed|method",
+        "method_not_allowed|invalid_method|method",
         "the gateway does not take the method {method}",
         "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
     ),

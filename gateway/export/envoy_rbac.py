@@ -48,16 +48,18 @@ def _rules(policies: Sequence[AuthorizationPolicy], action: str) -> dict[str, An
     for policy in policies:
         namespace, name = policy.metadata.namespace, policy.metadata.name
         for number, rule in enumerate(policy.spec.rules):
-            found[f"ns[{namespace}]-policy[{name}]-rule[{number}]"] = _policy(rule, namespace)
+            found[f"ns[{namespace}]-policy[{name}]-rule[{number}]"] = _policy(
+                rule, namespace, wide=action != "ALLOW"
+            )
     return {"action": action, "policies": found}
 
 
-def _policy(rule: Rule, namespace: str) -> dict[str, Any]:
+def _policy(rule: Rule, namespace: str, *, wide: bool) -> dict[str, Any]:
     about = _Principals(namespace)
     conditions = [item for item in rule.when if _is_permission(item)]
     callers = [item for item in rule.when if not _is_permission(item)]
     permissions = [
-        _and([*_operation(item.operation), *(m for c in conditions for m in _permission(c))])
+        _and([*_operation(item.operation, wide=wide), *(m for c in conditions for m in _permission(c))])
         for item in rule.to
     ]
     principals = [
@@ -111,6 +113,15 @@ def _header(name: str, *, fold: bool = False) -> Make:
     return make
 
 
+def _host_however(value: str) -> Match:
+    """A host with any port or none: what keeps out is not walked around by naming one."""
+    if value == "*" or value.endswith("*"):
+        return _header(":authority", fold=True)(value)
+    suffix = ".*" + re.escape(value[1:]) if value.startswith("*") else re.escape(value)
+    pattern = rf"(?i){suffix}\.?(:[0-9]+)?"
+    return {"header": {"name": ":authority", "string_match": _regex(pattern)}}
+
+
 def _cidr(value: str) -> Match:
     network = ip_network(value, strict=False)
     return {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}
@@ -119,9 +130,12 @@ def _cidr(value: str) -> Match:
 # -- what a request does -------------------------------------------------------------------------
 
 
-def _operation(operation: Operation) -> Iterator[Match]:
+def _operation(operation: Operation, *, wide: bool) -> Iterator[Match]:
+    plain, however = _header(":authority", fold=True), _host_however
+    hosts, not_hosts = (however, plain) if wide else (plain, however)
+    yield from _both(operation.hosts, (), hosts, "rules")
+    yield from _both((), operation.not_hosts, not_hosts, "rules")
     for field, make in (
-        ("hosts", _header(":authority", fold=True)),
         ("methods", _header(":method")),
         ("paths", _path),
         ("ports", _port),

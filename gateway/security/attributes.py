@@ -41,6 +41,20 @@ PATH = _single("path", lambda request: request.path)
 """Bytes."""
 HOST = _single("host", lambda request: request.authority.lower())
 """The Host header as bytes, its port included, lower-case."""
+
+
+def _spellings(request: Request) -> tuple[bytes, ...]:
+    authority = request.authority.lower()
+    bare = request.host.encode("latin-1")
+    return tuple({authority: None, bare: None, bare.rstrip(b"."): None})
+
+
+def _text_spellings(request: Request) -> tuple[str, ...]:
+    return tuple(item.decode("latin-1") for item in _spellings(request))
+
+
+HOST_HOWEVER = Attribute("host, however spelt", _spellings)
+"""Routes are chosen without regard to the port, so what keeps out must not be walked around by naming one."""
 METHOD = _single("method", lambda request: request.method)
 
 
@@ -115,9 +129,14 @@ SNI = Attribute("sni", _sni)
 # -- headers -----------------------------------------------------------------------------------
 
 
-def header(name: str) -> Attribute:
-    """A header; each line is a reading. `Host` is the authority."""
+def header(name: str, *, wide: bool = False) -> Attribute:
+    """A header; each line is a reading. `Host` is the authority, if `wide` with and without its port."""
     key = name.lower().encode()
+    if key == b"host" and wide:
+        return Attribute(
+            "header host, however spelt",
+            lambda request: (request.authority.decode("latin-1"), *_text_spellings(request)),
+        )
     if key == b"host":
         return Attribute("header host", lambda request: (request.authority.decode("latin-1"),))
 

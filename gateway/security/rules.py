@@ -150,8 +150,7 @@ class _Compiler:
 
     def _by_key(self, family: str | None, argument: str) -> Callable[..., Term]:
         if family == "request.headers":
-            attribute = attributes.header(argument)
-            return lambda name, values, **more: compare_header(attribute, name, values, **more)
+            return _header(argument)
         if family == "request.auth.claims":
             return _claim(tuple(argument.split("][")))
         if family is not None and family in attributes.ADDRESSES:
@@ -188,6 +187,14 @@ def _addresses(key: str) -> Callable[..., Term]:
     return lambda name, values, **more: compare_address(key, name, values, **more)
 
 
+def _header(key: str) -> Callable[..., Term]:
+    def make(name: str, values: Sequence[str], *, lean: bool, negative: bool) -> Term:
+        attribute = attributes.header(key, wide=lean is not negative)
+        return compare_header(attribute, name, values, lean=lean, negative=negative)
+
+    return make
+
+
 def _claim(path: tuple[str, ...]) -> Callable[..., Term]:
     def make(name: str, values: Sequence[str], *, lean: bool, negative: bool) -> Term:
         attribute = attributes.claim(path, wide=lean is not negative)
@@ -205,9 +212,10 @@ def _paths(name: str, values: Sequence[str], **more: bool) -> Term:
     return compare_bytes(attributes.PATH, name, values, tuple(map(parse_path, values)), **more)
 
 
-def _hosts(name: str, values: Sequence[str], **more: bool) -> Term:
+def _hosts(name: str, values: Sequence[str], *, lean: bool, negative: bool) -> Term:
     texts: list[Text] = [parse(value.lower()) for value in values]
-    return compare_bytes(attributes.HOST, name, values, texts, **more)
+    attribute = attributes.HOST if lean is negative else attributes.HOST_HOWEVER
+    return compare_bytes(attribute, name, values, texts, lean=lean, negative=negative)
 
 
 _BY_KEY: dict[str, Callable[..., Term]] = {

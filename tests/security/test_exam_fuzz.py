@@ -49,8 +49,10 @@ def understood(sent: bytes) -> list[Received]:
     return found
 
 
-def bodiless(head: bytes) -> Response:
-    """A response that is its head alone."""
+def bodiless(sent: bytes, head: bytes) -> Response:
+    """A response that is its head alone: a refused HEAD, of which nobody but the gateway knows that it is one."""
+    assert HEAD.search(sent)
+    assert head.endswith(b"\r\n\r\n")
     line, *lines = head[:-4].decode("latin-1").split("\r\n")
     headers = [(name.lower(), value.strip()) for name, _, value in (item.partition(":") for item in lines)]
     return Response(int(line.split(" ")[1]), "", headers, b"", head, "none")
@@ -69,10 +71,7 @@ async def converse(field: Field, sent: bytes) -> tuple[list[Response], list[Rece
                 try:
                     responses.append(await raw.response(head=number < len(heads) and heads[number]))
                 except CutOff as cut:
-                    # A refused HEAD: nobody but the gateway knows that it is one.
-                    assert HEAD.search(sent)
-                    assert cut.received.endswith(b"\r\n\r\n")
-                    responses.append(bodiless(cut.received))
+                    responses.append(bodiless(sent, cut.received))
     return responses, list(field.backend.requests)
 
 
