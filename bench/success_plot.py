@@ -93,7 +93,9 @@ def picture(stories: Sequence[Story], timeline: Timeline) -> str:
     bottom = _lines(timeline, bottom + 50, parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 20}"'
-        f' font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#ffffff"/>{"".join(parts)}</svg>\n'
+        ' font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#ffffff"/>'
+        + "".join(parts)
+        + "</svg>\n"
     )
 
 

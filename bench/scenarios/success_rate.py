@@ -1,4 +1,4 @@
-"""The founding document's claim as an experiment: what clients see of failing backends, with and without retries.
+"""The founding document's claim as an experiment: what clients see of failing backends.
 
 Part one: four backends fail 0.5 % of their requests, in every way; 100 000 requests without a retry, with the
 founding document's retry policy, and with the same policy at real Envoy. Part two: one of four endpoints is
@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,7 @@ spec:
         host: ratings
     retries:
 """
+HELD = "  limits: {responseHoldBytes: 16384}\n"
 OFF = ROUTE + "      attempts: 0\n"
 ON = ROUTE + (
     "      attempts: 3\n      perTryTimeout: 2s\n      retryOn: 5xx,reset,connect-failure,refused-stream\n"
@@ -141,12 +142,13 @@ def run(lab: Lab) -> Result:
         ),
     )  # fmt: skip
     stories: list[Story] = []
-    for title, subject, route in (
-        ("gateway, no retries", "gateway", OFF),
-        ("gateway, the retry policy", "gateway", ON),
-        ("envoy, the same policy", "envoy", ON),
+    for title, subject, route, limits in (
+        ("gateway, no retries", "gateway", OFF, ""),
+        ("gateway, the retry policy", "gateway", ON, ""),
+        ("envoy, the same policy", "envoy", ON, ""),
+        ("gateway, and answers held", "gateway", ON, HELD),
     ):
-        story = _part_one(lab, title, subject, route, requests)
+        story = _part_one(lab, title, subject, route, limits, requests)
         if story is not None:
             stories.append(story)
             result.rows.append(_row(story))
@@ -172,11 +174,13 @@ def _row(story: Story) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _part_one(lab: Lab, title: str, name: str, route: str, requests: int) -> Story | None:
+def _part_one(
+    lab: Lab, title: str, name: str, route: str, limits: str, requests: int
+) -> Story | None:
     # Refusing is a sixth as well: an endpoint where nobody listens gets that share of the picks.
     places = [Place(f"b{index}", free_port(), SHARE * 5 / 6) for index in range(4)]
     endpoints = [(place.port, 30_000) for place in places] + [(free_port(), round(120_000 * SHARE / 6))]
-    with _running(lab, places), _subject(lab, name, endpoints, route + IN_TURN) as port:
+    with _running(lab, places), _subject(lab, name, endpoints, route + IN_TURN, limits) as port:
         if port is None:
             return None
         seen = uvloop.run(crowd(port, clients=CLIENTS, requests=requests))
@@ -223,14 +227,17 @@ def _running(lab: Lab, places: Sequence[Place]) -> Iterator[list[Child]]:
 
 
 @contextmanager
-def _subject(lab: Lab, name: str, endpoints: Sequence[tuple[int, int]], route: str) -> Iterator[int | None]:
+def _subject(
+    lab: Lab, name: str, endpoints: Sequence[tuple[int, int]], route: str, limits: str = ""
+) -> Iterator[int | None]:
     """The port of a running subject; None when it is not to take part."""
     listed = "\n".join(
         f"  - {{address: 127.0.0.1, ports: {{http: {port}}}, weight: {weight}}}" for port, weight in endpoints
     )
     text = ENTRY.format(endpoints=listed) + route
-    with ExitStack() as stack:
-        running = stack.enter_context(
-            lab.running(lambda _: lambda port: {"routes.yaml": configs.settings(port) + text}, only=(name,))
-        )
+
+    def files(port: int) -> dict[str, str]:
+        return {"routes.yaml": configs.settings(port).removesuffix("---\n") + limits + "---\n" + text}
+
+    with lab.running(lambda _: files, only=(name,)) as running:
         yield running[name].port if name in running else None

@@ -102,6 +102,9 @@ class Limits(Model):
     """Default: no limit; bodies are streamed, not kept."""
     response_head_bytes: Count = 61440
     response_headers: Count = 200
+    response_hold_bytes: Annotated[int, Strict(), Field(ge=0, le=65535)] = 0
+    """A response body of known length up to this is passed on once it is whole, so that one that breaks off
+    is a failure like any other: answered with an error, or repeated. 0: what has come goes on (Envoy)."""
     connections: Count | None = None
     """Client connections at a time; default: no limit."""
     regex_bytes: Annotated[int, Strict(), Field(ge=1, le=MAX_REGEX_BYTES)] = 1024

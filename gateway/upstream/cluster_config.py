@@ -139,6 +139,8 @@ class ClusterConfig:
     keepalive: Keepalive | None = None
 
     response_head_bytes: int = 61440
+    response_hold_bytes: int = 0
+    """Bodies of known length up to this count as arrived when they are whole; below the pool's read-ahead."""
     response_headers: int = 200
 
     outlier: OutlierDetection | None = None

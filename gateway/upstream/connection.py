@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffered", "_chunked", "_config", "_error", "_head", "_interim", "_loop", "_partial",
+        "_buffered", "_chunked", "_config", "_error", "_head", "_held", "_interim", "_loop", "_partial",
         "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_state", "_to_head",
         "_transport", "_unsent", "_writer", "_writes_paused", "counted", "endpoint", "idle_at",
         "local_address", "opened_at", "request_sent", "response_started", "resume", "reused", "socket",
@@ -96,6 +96,8 @@ class Connection(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._buffered = 0
         self._head: ResponseHead | None = None
+        self._held: ResponseHead | None = None
+        """A head that is not told before its body is whole (`response_hold_bytes`)."""
         self._partial: bytearray | None = None
         self._chunked: ChunkedBody | None = None
         self._remaining = self._interim = self._unsent = 0
@@ -418,6 +420,8 @@ class Connection(asyncio.Protocol):
             if missing > 0:
                 self._state = _BODY
                 self._remaining = missing
+                if head.length <= self._config.response_hold_bytes:
+                    self._head, self._held = None, head
                 if size:
                     self._keep(data[end:])
             else:
@@ -442,7 +446,12 @@ class Connection(asyncio.Protocol):
                 self._finish_response(surplus=self._chunked.surplus)
             return
         self._remaining -= len(data)
-        if self._remaining > 0 or self._head.framing is Framing.CLOSE:  # type: ignore[union-attr] # _BODY has a head
+        if self._remaining > 0:
+            self._keep(data)
+            return
+        if self._head is None:
+            self._head, self._held = self._held, None
+        if self._head.framing is Framing.CLOSE:  # type: ignore[union-attr] # _BODY has a head
             self._keep(data)
             return
         surplus = self._remaining < 0

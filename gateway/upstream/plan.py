@@ -140,6 +140,7 @@ def _cluster(
         subject_alt_names=service.subject_alt_names,
         retry_budget=_budget(policy.retry_budget, policy.connection_pool, settings.retry_budget),
         response_head_bytes=settings.limits.response_head_bytes,
+        response_hold_bytes=settings.limits.response_hold_bytes,
         response_headers=settings.limits.response_headers,
         **_balancing(balancing),
         **_limits(policy.connection_pool),

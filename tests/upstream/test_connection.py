@@ -820,3 +820,46 @@ def test_uvloop_is_the_loop_that_is_tested_too() -> None:
 
     assert asyncio.run(kind()).startswith("asyncio")
     assert uvloop.run(kind()).startswith("uvloop")
+
+
+HELD = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc"
+
+
+@LOOPS
+def test_a_short_body_can_be_held_until_it_is_whole(run: Run) -> None:
+    """Its head is told with its last byte; a longer body is passed on as it comes."""
+
+    async def main() -> None:
+        for limit, early in ((6, False), (5, True)):
+            async with RecordingBackend() as backend:
+                connection = await connect(backend.port, response_hold_bytes=limit)
+                connection.start(GET, method="GET", body=NO_BODY)
+                link = await backend.link()
+                await link.receive(b"\r\n\r\n")
+                await link.send(HELD)
+                await settled(lambda: connection.response_started)  # noqa: B023 - called in this turn
+                assert (connection.arrived() is not None) == early
+                await link.send(b"def")
+                assert (await connection.response()).status == 200
+                assert await rest(connection) == b"abcdef"
+                connection.release()
+                connection.close()
+
+    run(main())
+
+
+@LOOPS
+def test_a_held_body_that_breaks_off_is_no_response(run: Run) -> None:
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port, response_hold_bytes=100)
+            connection.start(GET, method="GET", body=NO_BODY)
+            link = await backend.link()
+            await link.receive(b"\r\n\r\n")
+            await link.send(HELD)
+            link.reset()
+            error = await failure(connection.response())
+            assert (error.flag, error.status, error.sent) == (Flag.UPSTREAM_PROTOCOL_ERROR, 502, True)
+            connection.release()
+
+    run(main())

@@ -194,6 +194,24 @@ def test_nothing_is_repeated_once_a_byte_went_downstream(tmp_path: Path) -> None
     asyncio.run(main())
 
 
+def test_an_answer_held_until_it_is_whole_is_repeated_when_it_breaks_off(tmp_path: Path) -> None:
+    """`limits.responseHoldBytes`: nothing of it went downstream, so the client sees a whole one, or an error."""
+
+    async def main() -> None:
+        cut = Cut(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", reset=True)
+        backend = scripted(cut, reply(200, b"the whole"), cut)
+        async with backend.running():
+            config = service("reviews", backend.port) + retrying("attempts: 1, retryOn: reset, backoff: 1ms")
+            async with stage(tmp_path, config, settings="  limits: {responseHoldBytes: 9}") as gateway:
+                assert (await gateway.get()).endswith(b"\r\n\r\nthe whole")
+                assert [asked.number for asked in backend.asked] == ["1", "2"]
+                answer = await gateway.get()
+                assert answer.startswith(b"HTTP/1.1 502 ")
+                assert b"half" not in answer
+
+    asyncio.run(main())
+
+
 def test_a_client_that_leaves_ends_the_wait_for_a_retry(tmp_path: Path) -> None:
     async def main() -> None:
         backend = scripted(reply(503))
