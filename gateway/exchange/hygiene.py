@@ -246,15 +246,21 @@ class _Special:
             headers.append((name, value))
 
 
-_pool = b""
-_pool_at = 0
+_ids: list[str] = []
+BATCH = 256
+"""Request ids that are made at a time."""
 
 
 def new_request_id() -> str:
-    """A random UUID version 4; random bytes are drawn for 256 of them at a time."""
-    global _pool, _pool_at  # noqa: PLW0603 - a pool of random bytes is the process's
-    if _pool_at >= len(_pool):
-        _pool, _pool_at = os.urandom(4096), 0
-    text = _pool[_pool_at : _pool_at + 16].hex()
-    _pool_at += 16
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+    """A random UUID version 4."""
+    if not _ids:
+        text = os.urandom(16 * BATCH).hex()
+        _ids.extend(
+            f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-4{text[at + 13 : at + 16]}"
+            f"-{_VARIANT[text[at + 16]]}{text[at + 17 : at + 20]}-{text[at + 20 : at + 32]}"
+            for at in range(0, 32 * BATCH, 32)
+        )
+    return _ids.pop()
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

@@ -14,6 +14,7 @@ import time
 from bisect import bisect_left
 from collections import Counter, deque
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -163,10 +164,8 @@ class Recorder:
             self._past = Past(generation)
         exchange.snapshot = self._past  # type: ignore[assignment] # a generation is not kept for its requests
         request = exchange.request
-        if (
-            request.repeated
-            or len(b"".join(request.header_map.values())) + len(request.path) + len(request.query) > LARGE
-        ):
+        size = exchange.request_head or sum(map(len, chain.from_iterable(request.headers)))
+        if size + len(request.path) + len(request.query) > LARGE:
             _cut(exchange)
         entry = (exchange, ended_at)
         self.recent.append(entry)

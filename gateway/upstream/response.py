@@ -105,12 +105,11 @@ def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
 
     `to_head`: it answers a HEAD request. Interim responses (1xx) come out like others, with no body.
     """
-    lines = raw[:-4].split(b"\r\n")
+    lines = raw.split(b"\r\n")
     status = _STATUS_LINES.get(lines[0])
     fields: Headers | None = None
     if status is not None:
-        del lines[0]
-        fields = _lines.fields(lines)
+        fields = _lines.fields(lines[1:-2])
     if fields is None:  # an unusual status line, or a header that is not plainly well-formed
         head, fields = judged(raw)
     else:
