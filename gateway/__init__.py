@@ -25,3 +25,35 @@ Life of a request (the numbers stand in the code, `gateway/exchange/spine.py`)
 Every object has one of three lifetimes, and every module holds objects of one lifetime:
 config (frozen, replaced whole), process (survives a reload), request (dies with the exchange).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.asgi import Gateway, GatewayMiddleware
+    from gateway.client import Transport
+
+    __version__: str
+
+__all__ = ["Gateway", "GatewayMiddleware", "Transport", "__version__"]
+
+_HOMES = {"Gateway": "gateway.asgi", "GatewayMiddleware": "gateway.asgi", "Transport": "gateway.client"}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what is asked for, and nothing before: most programs need one of them."""
+    from importlib import import_module, metadata  # noqa: PLC0415 - as above
+
+    if name == "__version__":
+        found: Any = metadata.version("asgi-gateway")
+    elif name in _HOMES:
+        found = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

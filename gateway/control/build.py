@@ -6,8 +6,8 @@ Lifetime: config. Runs in a worker thread while the previous generation serves.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from gateway.config import ConfigError, Finding, Loaded, load, render
 from gateway.config.codes import define
@@ -17,12 +17,15 @@ from gateway.routing import Snapshot, compile_snapshot
 from gateway.upstream import Prepared, Registry, destinations, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from gateway.config import Config
     from gateway.security.state import SecurityState
     from gateway.tls import Secured, Store
+    from gateway.upstream import Plan
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 REPORTED = 50
@@ -75,13 +78,29 @@ class Refused:
         return ConfigError(self.findings, self.loaded.sources)
 
 
-def build(
+def _same(thing: T) -> T:
+    return thing
+
+
+class View(NamedTuple):
+    """What a process takes of a configuration that has no fatal finding."""
+
+    config: Callable[[Config], Config] = _same
+    plan: Callable[[Plan], Plan] = _same
+
+
+WHOLE = View()
+"""All of it: what a gateway takes."""
+
+
+def build(  # noqa: PLR0913, PLR0917 - all that a generation is made of
     paths: Sequence[Path],
     registry: Registry,
     tls: Store,
     security: SecurityState,
     generation: int,
     before: Before | None = None,
+    view: View = WHOLE,
 ) -> Built | Refused:
     """The generation that these files describe now. Never raises for what it reads.
 
@@ -92,14 +111,15 @@ def build(
     if loaded.config is None:
         return _refused(loaded, findings)
     try:
-        planned = plan(loaded.config)
-        secured = tls.prepare(loaded.config, destinations(planned))
+        loaded = replace(loaded, config=view.config(loaded.config))
+        planned = view.plan(plan(loaded.require()))
+        secured = tls.prepare(loaded.require(), destinations(planned))
         findings = (*findings, *secured.findings)
         if secured.fatal:
             return _refused(loaded, findings)
         prepared = registry.prepare(planned)
         snapshot = compile_snapshot(
-            loaded.config,
+            loaded.require(),
             planned,
             prepared.clusters,
             generation=generation,
@@ -114,7 +134,7 @@ def build(
         finding = Finding(next(iter(loaded.sources), ""), 1, 1, "error", "GW199", message, fatal=True)
         return _refused(loaded, (*findings, finding))
     if before is not None:
-        late = restart_findings(before.opened, loaded.config)
+        late = restart_findings(before.opened, loaded.require())
         findings = (*findings, *late)
         if any(finding.fatal for finding in late):
             return _refused(loaded, findings)

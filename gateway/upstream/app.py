@@ -47,7 +47,7 @@ _NOTES: Final = frozenset({"http.response.trailers", "http.response.debug", "htt
 class Visit:
     """One request that came in through the server around us, for the calls that it becomes."""
 
-    __slots__ = ("calls", "failure", "scope")
+    __slots__ = ("calls", "failure", "known", "scope")
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self.scope = scope
@@ -56,6 +56,8 @@ class Visit:
         """Calls of the application made for this request: its exceptions are the server's to see."""
         self.failure: Exception | None = None
         """What a call failed with, while the request waited for its answer."""
+        self.known: Any = None
+        """What the gateway knows of the request; None: it took no route to the application."""
 
     async def settle(self) -> None:
         """Waits until the application has returned, which can be long after its response; raises what it
@@ -138,6 +140,7 @@ class AppConnection(Connection):
         task = self._loop.create_task(self._run(_scope(visit.scope, head, method, self.known)))
         if self.known is not None:
             self.visit = visit
+            visit.known = self.known
             visit.calls.append(task)
         else:
             _copies.add(task)
