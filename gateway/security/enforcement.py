@@ -65,11 +65,12 @@ class Deny:
 class Allow:
     """Refuses what no ALLOW rule takes."""
 
-    __slots__ = ("_counts", "_find")
+    __slots__ = ("_counts", "_find", "_reply")
 
-    def __init__(self, find: Find, counts: PolicyCounts) -> None:
+    def __init__(self, find: Find, counts: PolicyCounts, reply: Reply = NOT_ALLOWED) -> None:
         self._find = find
         self._counts = counts
+        self._reply = reply
 
     def check(self, request: Request, _: Random) -> Reply | None:
         """The refusal, or None."""
@@ -79,7 +80,7 @@ class Allow:
             return _failed(self._counts)
         if taker is None:
             self._counts.denied += 1
-            return NOT_ALLOWED
+            return self._reply
         taker.tally.taken += 1
         self._counts.allowed += 1
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.security.guard import enforced
 from gateway.security.mutual_tls import refusal
-from gateway.security.policies import NOT_ALLOWED, denied
+from gateway.security.policies import denied, not_allowed
 from gateway.security.scope import distinct
 from gateway.security.verdicts import Decision, of_mode, of_policy
 
@@ -104,5 +104,5 @@ class _Judge:
     def _not_allowed(self, sets: Sequence[Sequence[CompiledPolicy]]) -> Reply | None:
         for policies in sets:
             if policies and not any(self._told[id(policy)].matched for policy in policies):
-                return NOT_ALLOWED
+                return not_allowed(policies)
         return None

@@ -26,7 +26,7 @@ from gateway.security.enforcement import note as write
 from gateway.security.external import Gate, Provider
 from gateway.security.index import Joined, compile_find
 from gateway.security.mutual_tls import GatewayMode, Mode, PeerModes, Strict, refusal
-from gateway.security.policies import CompiledPolicy
+from gateway.security.policies import CompiledPolicy, not_allowed
 from gateway.security.scope import Document, Scope, Target, Workload, distinct, labels_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Guard:
         self.deferred = any(self._judges_later(self.documents(target)) for target in destinations)
         """Whether ALLOW policies of the gateway are judged at the destinations."""
         allowing = enforced(self.gateway.policies, "ALLOW")
-        allow = (Allow(self._find(allowing), self._counts).check,) if allowing else ()
+        allow = (self._allow(allowing),) if allowing else ()
         self.everywhere: Checks = Checks(
             (
                 *self._token_check(self.gateway.tokens),
@@ -170,7 +170,7 @@ class Guard:
             *self._strict_checks(target, mode),
             *self._token_check(tokens),
             *self._checks(more),
-            *(Allow(self._find(policies), self._counts).check for policies in sets),
+            *map(self._allow, sets),
         )
         allowing = [policy for policies in sets for policy in policies]
         judged = Documents((*more, *distinct(allowing, more)), tuple(tokens))
@@ -201,6 +201,9 @@ class Guard:
         if denies:
             checks.append(Deny(self._find(denies), self._counts).check)
         return tuple(checks)
+
+    def _allow(self, policies: Sequence[CompiledPolicy]) -> Check:
+        return Allow(self._find(policies), self._counts, not_allowed(policies)).check
 
     def _find(self, policies: Sequence[CompiledPolicy]) -> Find:
         """Their rules as one; what is for whole namespaces is compiled once for all destinations."""

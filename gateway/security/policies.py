@@ -11,6 +11,8 @@ from gateway.http.reply import Reply
 from gateway.security.rules import CompiledRule, compile_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.config.authorization_policy import AuthorizationPolicy
     from gateway.security.counts import Count, PolicyCounts
 
@@ -25,6 +27,8 @@ def denied(matched: str) -> Reply:
 
 NOT_ALLOWED = denied("none")
 """No ALLOW policy matched; also what is said when a policy could not be evaluated."""
+NAMED = 3
+"""Rules of ALLOW policies that the log names when none of them allowed."""
 
 
 class Taker(NamedTuple):
@@ -75,3 +79,11 @@ class CompiledPolicy:
 
     def __repr__(self) -> str:
         return f"<CompiledPolicy {self.action} {self.key} rules {len(self.rules)}>"
+
+
+def not_allowed(policies: Sequence[CompiledPolicy]) -> Reply:
+    """The answer when none of these ALLOW policies takes a request: the log names their first rules."""
+    rules = sorted(taker.identifier for policy in policies for taker in policy.takers)
+    names = rules or sorted(f"ns[{policy.namespace}]-policy[{policy.name}]" for policy in policies)
+    more = f",+{len(names) - NAMED}" if len(names) > NAMED else ""
+    return Reply(403, BODY, None, f"{NOT_ALLOWED.details}_of[{','.join(names[:NAMED])}{more}]")

@@ -44,6 +44,20 @@ def rule(number: int = 0, name: str = "p", namespace: str = "default") -> str:
     return f"rbac_access_denied_matched_policy[ns[{namespace}]-policy[{name}]-rule[{number}]]"
 
 
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(0, "ns[default]-policy[nothing]"), (1, "ns[default]-policy[nothing]-rule[0]"),
+     (5, ",".join(f"ns[default]-policy[nothing]-rule[{number}]" for number in range(3)) + ",+2")],
+)  # fmt: skip
+def test_the_log_names_who_could_have_allowed(count: int, told: str) -> None:
+    """The first three rules; of a policy without rules its name. The client reads the same words always."""
+    rules = ", ".join(["{to: [{operation: {methods: [PUT]}}]}"] * count)
+    reply = judged(guard(policy(f"rules: [{rules}]" if count else "", "nothing")), asked())
+    assert reply is not None
+    assert reply.details == f"{NONE}_of[{told}]"
+    assert reply.body == b"RBAC: access denied"
+
+
 # -- the founding document's policies ------------------------------------------------------------
 
 
@@ -388,5 +402,5 @@ def test_explain_tells_each_policys_verdict_and_why() -> None:
     assert decision.verdicts[0].reasons == ("rule[0]: to[0] paths /x: the request has /a",)
     assert decision.verdicts[1].reasons == ("rule[0]: to[0] methods GET: the request has POST",)
     assert decision.reply is not None
-    assert decision.reply.details == NONE
+    assert decision.reply.details == f"{NONE}_of[ns[default]-policy[allow-read]-rule[0]]"
     assert gate.counts.denied == 0

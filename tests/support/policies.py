@@ -95,6 +95,6 @@ def allowed(guard: Guard, request: Request, target: Target | None = None) -> boo
 
 
 def details(guard: Guard, request: Request, target: Target | None = None) -> str:
-    """What the log says of a refusal; empty when the request passes."""
+    """What the log says of a refusal, but for the rules that could have allowed; empty when it passes."""
     reply = judged(guard, request, target)
-    return "" if reply is None else reply.details
+    return "" if reply is None else reply.details.partition("_of[")[0]
