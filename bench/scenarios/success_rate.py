@@ -174,9 +174,7 @@ def _row(story: Story) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _part_one(
-    lab: Lab, title: str, name: str, route: str, limits: str, requests: int
-) -> Story | None:
+def _part_one(lab: Lab, title: str, name: str, route: str, limits: str, requests: int) -> Story | None:
     # Refusing is a sixth as well: an endpoint where nobody listens gets that share of the picks.
     places = [Place(f"b{index}", free_port(), SHARE * 5 / 6) for index in range(4)]
     endpoints = [(place.port, 30_000) for place in places] + [(free_port(), round(120_000 * SHARE / 6))]
