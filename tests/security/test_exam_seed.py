@@ -9,7 +9,6 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from support.backend import RecordingBackend, echo
 from support.certificates import SLEEP, Certs, authority, leaf
 from support.process import free_port, gateway
