@@ -18,9 +18,9 @@ from gateway.cli._admin import Admin, option
 from gateway.cli._help import closing
 
 PLACES = {
-    "grafana": ("GATEWAY_GRAFANA", "http://127.0.0.1:3000/"),
-    "prometheus": ("GATEWAY_PROMETHEUS", "http://127.0.0.1:9090/"),
-    "jaeger": ("GATEWAY_JAEGER", "http://127.0.0.1:16686/"),
+    "grafana": ("GATEWAY_GRAFANA_URL", "http://127.0.0.1:3000/"),
+    "prometheus": ("GATEWAY_PROMETHEUS_URL", "http://127.0.0.1:9090/"),
+    "jaeger": ("GATEWAY_JAEGER_URL", "http://127.0.0.1:16686/"),
 }
 """Variable that says where it is, and where deploy/observability starts it."""
 PATIENCE = 2.0
@@ -44,7 +44,7 @@ PATIENCE = 2.0
 def command(*, name: str, admin: str | None, url: str | None, only_print: bool, as_json: bool) -> None:
     """Opens a page in the browser, and prints its address: the gateway's console, or a tool beside it.
 
-    GATEWAY_GRAFANA, GATEWAY_PROMETHEUS and GATEWAY_JAEGER say where the tools are.
+    GATEWAY_GRAFANA_URL, GATEWAY_PROMETHEUS_URL and GATEWAY_JAEGER_URL say where the tools are.
     """
     address = url or _address(name, admin)
     answers = _answers(address)
