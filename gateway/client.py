@@ -20,7 +20,7 @@ from gateway.control.outbound import OutboundControl
 from gateway.exchange.egress import EgressSpine
 from gateway.http.host import split
 from gateway.http.place import Place
-from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.access_log import Silent
 from gateway.telemetry.record import Telemetry
 from gateway.telemetry.recorder import Recorder
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
     from types import TracebackType
-
-    from gateway.config.settings import AccessLog as LogSettings
-    from gateway.telemetry.scope import LogChoice
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -64,7 +61,7 @@ class Transport(httpx.AsyncBaseTransport):
         """The last calls, and the last that failed."""
         self.telemetry.observe(self.recorder.record)
         if not access_log:
-            self.telemetry.log = _NoLog()
+            self.telemetry.log = Silent()
         if passthrough is True:
             passthrough = httpx.AsyncHTTPTransport(trust_env=False)
         self._elsewhere = passthrough or None
@@ -215,11 +212,3 @@ class Transport(httpx.AsyncBaseTransport):
 
     def close(self) -> None:
         """What `httpx.Client.close` calls: there is nothing to close."""
-
-
-class _NoLog(AccessLog):
-    """A program's standard output is its own."""
-
-    def follow(self, settings: LogSettings, choice: LogChoice) -> bool:  # noqa: ARG002 - as AccessLog
-        """Nothing is logged."""
-        return False

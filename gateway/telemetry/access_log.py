@@ -78,3 +78,11 @@ class AccessLog:
             self._written += self._writer.written
             self._dropped += self._writer.dropped
             self._writer = None
+
+
+class Silent(AccessLog):
+    """No log, whatever the settings say: inside another program, whose standard output is its own."""
+
+    def follow(self, settings: Settings, choice: LogChoice) -> bool:  # noqa: ARG002 - as AccessLog
+        """Nothing is logged."""
+        return False
