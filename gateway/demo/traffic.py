@@ -53,7 +53,7 @@ MIX = (
     Ask(4, "httpbin", "/anything", CURL),
     Ask(4, "localhost", "/productpage", FIREFOX, traced=True),
     Ask(4, "localhost", "/details/0", FIREFOX),
-    # What there is to find out: injected faults and a flaky backend without retries, one that is down, a policy,
+    # What there is to find out: injected faults, a flaky backend without retries, one that is down, a policy,
     # a missing route.
     Ask(4, "ratings", "/ratings/0", FIREFOX, user="tester", meant=(500, 503)),
     Ask(1, "localhost", "/reports/today", FIREFOX, meant=(503,)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -16,12 +15,9 @@ import httpx
 import uvicorn
 from support.stage import Backend, Call, _no_signals, route, service
 
-from gateway.admin import AdminListener
 from gateway.asgi import Gateway
 from gateway.control import Control
-from gateway.server.edge import EDGE
 from gateway.server.protocol import EdgeProtocol
-from gateway.telemetry.recorder import Recorder
 
 EVIL = "<img src=x onerror=boom()>"
 SECRET = "s3cr3t-v4lue"
@@ -29,41 +25,14 @@ SETTINGS = """
 apiVersion: gateway.asgi/v1
 kind: GatewaySettings
 metadata: {name: test}
-spec: {accessLog: {encoding: "OFF"}}
+spec: {admin: "127.0.0.1:0", accessLog: {encoding: "OFF"}}
 ---"""
-
-
-class Consoled(Gateway):
-    """The gateway, with a memory of requests and an admin listener on a free port."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__([path], control=Control(path, watch=False))
-        self.recorder = Recorder()
-        self.state: dict[str, Any] = {}
-        count = self.telemetry.record
-
-        def record(exchange: Any) -> None:
-            count(exchange)
-            self.recorder.record(exchange, time.monotonic())
-
-        self.telemetry.record = record  # type: ignore[method-assign]
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            self.state = scope["state"]
-        await super().__call__(scope, receive, send)
-
-    async def _start_admin(self) -> None:
-        self._admin = AdminListener(
-            address="127.0.0.1:0", recorder=self.recorder, edge=lambda: self.state.get(EDGE)
-        )
-        await self._admin.start(self.control)
 
 
 class Stage:
     """Where it listens, and ways to send traffic."""
 
-    def __init__(self, app: Consoled, port: int) -> None:
+    def __init__(self, app: Gateway, port: int) -> None:
         self.app = app
         self.port = port
         self.url = f"http://{app.admin_address}"
@@ -88,7 +57,7 @@ class Stage:
 @asynccontextmanager
 async def running(config: Path) -> AsyncIterator[Stage]:
     """Serves `config` on free ports."""
-    app = Consoled(config)
+    app = Gateway([config], control=Control(config, watch=False))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
