@@ -83,11 +83,14 @@ class Outcome:
 class Theatre:
     """Both proxies and the backends, running."""
 
-    def __init__(self, ours: int, theirs: int, backends: Sequence[RecordingBackend]) -> None:
+    def __init__(
+        self, ours: int, theirs: int, backends: Sequence[RecordingBackend], envoy: Envoy | None = None
+    ) -> None:
         self.ours = ours
         """The gateway's port."""
         self.theirs = theirs
         """Envoy's port."""
+        self.envoy = envoy
         self._backends = backends
 
     async def ask(self, ask: Ask, copies: int = 0) -> tuple[Outcome, Outcome]:
@@ -139,7 +142,7 @@ async def theatre(
         bootstrap = anywhere(export_envoy(load([path]).require()).bootstrap)
         envoy = await asyncio.to_thread(Envoy, bootstrap, folder)
         stack.callback(envoy.stop)
-        yield Theatre(ours, envoy.port, backends)
+        yield Theatre(ours, envoy.port, backends, envoy)
 
 
 def anywhere(bootstrap: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import envoy
 from support.raw import Raw, Response
+from support.upstreams import cluster_of, only
 
 from differential.difference import compare
 from differential.gaps import KNOWN
 from differential.generate import document
 from differential.play import Ask, Outcome, Theatre, theatre
+from gateway.config.outlier import OutlierDetection
+from gateway.upstream.errors import terminated
+from gateway.upstream.outlier import Detector
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +58,28 @@ def configuration(policies: dict[str, dict[str, Any]], port: int) -> str:
     return "\n---\n".join(json.dumps(item) for item in documents)
 
 
+def ejecting(policy: dict[str, Any], answers: list[str]) -> int:
+    """Which answer ejects, by our own rules; -1: none does."""
+    written = OutlierDetection.model_validate(policy["outlierDetection"])
+    cluster = cluster_of(1, outlier=written)
+    detector = Detector(cluster.pool, written)
+    for index, answer in enumerate(answers):
+        status, error = (0, terminated(sent=True)) if answer == "gone" else (int(answer), None)
+        detector.record(only(cluster), status, error, 0.0)
+        if detector.active:
+            return index
+    return -1
+
+
+async def until_ejected(stage: Theatre, name: str) -> None:
+    """Waits until Envoy's worker knows: its main thread ejects, a moment after the answer."""
+    assert stage.envoy is not None
+    pattern = f"^cluster.outbound.80..{name}.test.+membership_healthy$"
+    async with asyncio.timeout(5):
+        while list((await asyncio.to_thread(stage.envoy.stats, pattern)).values()) != [0]:
+            await asyncio.sleep(0.002)
+
+
 def test_endpoints_are_ejected_at_the_same_request(tmp_path: Path) -> None:
     """Random stories of failure, each at a cluster of its own, far into the time of ejection."""
     rng = Random(1)
@@ -76,11 +102,14 @@ def test_endpoints_are_ejected_at_the_same_request(tmp_path: Path) -> None:
         async with theatre(tmp_path, lambda ports: configuration(policies, ports["one"]), ["one"]) as stage:
             for name, (policy, answers) in stories.items():
                 told = []
-                for answer in answers:
+                last = ejecting(policy, answers)
+                for index, answer in enumerate(answers):
                     ask = Ask.of("POST", f"/?answer={answer}", f"{name}.test")
                     ours, theirs = await stage.ask(ask)
                     told.append(ours.body)
                     assert compare(ask, ours, theirs, KNOWN) == [], (policy, answers)
+                    if index == last:
+                        await until_ejected(stage, name)
                 ejected += b"no healthy upstream" in told
         return ejected
 
