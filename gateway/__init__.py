@@ -5,7 +5,7 @@ Vocabulary
     listener               an address clients connect to, with its virtual hosts
     place, peer            a client's connection, as its requests see it; whose certificate it showed
     virtual host, route    what a Host header selects; what the first matching rule of it selects
-    check, gate            a policy, compiled: a function that gives None or a Reply; one that has to ask somebody
+    check, gate            a policy, compiled: a function that gives None or a Reply; one that asks somebody
     principal              who a certificate says is calling: `cluster.local/ns/default/sa/sleep`
     cluster, endpoint      a backend service (host, port, subset); one address of it
     limits, budget         how much of a cluster may be in use at a time; how many retries may be under way
