@@ -62,6 +62,28 @@ def clean_target(target: str) -> str:
     return clean(path) + (f"?{clean_query(query)}" if mark else "")
 
 
+def shown_target(path: bytes, query: bytes) -> bytes:
+    """The same, in bytes, for what is written of every request: innocent queries repeat, so they are known."""
+    if b"eyJ" in path:
+        path = clean(path.decode("latin-1")).encode("latin-1")
+    if not query:
+        return path
+    shown = query
+    if query not in _queries:
+        shown = clean_query(query.decode("latin-1")).encode("latin-1")
+        if shown == query and len(query) <= LONGEST_KEPT:
+            if len(_queries) >= MOST_KEPT:
+                _queries.clear()
+            _queries.add(query)
+    return path + b"?" + shown
+
+
+_queries: set[bytes] = set()
+LONGEST_KEPT = 256
+MOST_KEPT = 1024
+"""Queries that are known to hold no credential."""
+
+
 def clean_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[list[str]]:
     """Header lines as they may be shown, in order."""
     shown = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.http.reply import Reply
+from gateway.http.secrets import shown_target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,8 +81,12 @@ REALM_PATH = 256
 
 
 def challenge(request: Request) -> bytes:
-    """`www-authenticate`; the realm is the address asked for, without the query: that may hold a token."""
-    uri = b"%b://%b%b" % (request.scheme.encode(), request.authority, request.path[:REALM_PATH])
+    """`www-authenticate`; the realm is the address asked for, without tokens, and so without the query."""
+    uri = b"%b://%b%b" % (
+        request.scheme.encode(),
+        request.authority,
+        shown_target(request.path, b"")[:REALM_PATH],
+    )
     realm = uri.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'Bearer realm="%b", error="invalid_token"' % realm
 

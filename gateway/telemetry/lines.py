@@ -3,7 +3,8 @@ r"""What one exchange looks like in the access log: Istio's JSON, Istio's text, 
 Lifetime: config (compiled formats); the caches of quoted values are bounded.
 
 Whatever a client sends stays one value of one line: JSON escapes it; in text, quotes, backslashes and
-everything that is not printable are written as `\x22` (as nginx does).
+everything that is not printable are written as `\x22` (as nginx does). Credentials in paths and queries are
+not written (`gateway.http.secrets`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway.exchange.facts import ExchangeFacts
 from gateway.http.format import Operator, parse
+from gateway.http.secrets import shown_target
 from gateway.routing.operators import compile_format, compile_operator
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class JsonLine:
         client = self._clients.get(key) or self._client(exchange, key)
         key = (exchange.status, exchange.flags, exchange.details, exchange.transport_failure)
         outcome = self._outcomes.get(key) or self._outcome(exchange, key)
-        path = request.path + b"?" + request.query if request.query else request.path
+        path = shown_target(request.path, request.query)
         service = exchange.service_time
         return (
             f'{{"start_time":"{self._stamp}{int((began - second) * 1000):03d}Z"'
@@ -140,6 +142,23 @@ class JsonLine:
         )
 
 
+class _LoggedFacts(ExchangeFacts):
+    """An exchange as the log may tell of it: without the credentials that stand in targets."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange)
+        self.request_target = _shown(self.request_target)
+        self.request_headers = [
+            (name, _shown(value) if name == b"x-envoy-original-path" else value)
+            for name, value in self.request_headers
+        ]
+
+
+def _shown(target: bytes) -> bytes:
+    path, _, query = target.partition(b"?")
+    return shown_target(path, query)
+
+
 def _remember(known: dict[object, str], key: object, text: str) -> str:
     if len(text) <= LONGEST_CACHED:
         if len(known) >= MOST_CACHED:
@@ -168,7 +187,7 @@ class TextLine:
 
     def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:  # noqa: ARG002 - as JsonLine
         """The line, newline included."""
-        facts = ExchangeFacts(exchange)
+        facts = _LoggedFacts(exchange)
         return (
             "".join([piece if isinstance(piece, str) else _safe(piece(facts)) for piece in self._pieces])
             + "\n"
@@ -194,7 +213,7 @@ class JsonFormat:
 
     def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:  # noqa: ARG002 - as JsonLine
         """The line, newline included."""
-        facts = ExchangeFacts(exchange)
+        facts = _LoggedFacts(exchange)
         return f"{{{','.join([f'{key}:{read(facts)}' for key, read in self._fields])}}}\n"
 
 

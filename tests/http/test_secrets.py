@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.http.secrets import (
     HIDDEN,
+    MOST_KEPT,
+    _queries,
     clean,
     clean_headers,
     clean_location,
@@ -15,6 +17,7 @@ from gateway.http.secrets import (
     clean_target,
     clean_value,
     is_secret,
+    shown_target,
 )
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
@@ -101,3 +104,27 @@ SECRET = st.text("abcdefgh0123456789", min_size=12, max_size=20).map(lambda text
 def test_a_planted_parameter_never_shows(secret: str, name: str, other: str) -> None:
     """Whatever stands beside it."""
     assert secret not in clean_target(f"/a?{other}&{name}={secret}&{other}")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "shown"),
+    [
+        (b"/a", b"", b"/a"),
+        (b"/a", b"x=1&y", b"/a?x=1&y"),
+        (b"/a", b"access_token=abc&x=1", b"/a?access_token=[redacted]&x=1"),
+        (b"/eyJhbGciOi.eyJz.x/y", b"", b"/[redacted]/y"),
+        (b"/caf%C3%A9", b"q=\xe9", b"/caf%C3%A9?q=\xe9"),
+    ],
+)
+def test_targets_are_shown_without_credentials(path: bytes, query: bytes, shown: bytes) -> None:
+    """The first time and the second: what is innocent is known, what is not is looked at again."""
+    assert [shown_target(path, query) for _ in range(2)] == [shown, shown]
+
+
+def test_innocent_queries_are_forgotten_when_there_are_many() -> None:
+    """Clients choose them."""
+    for number in range(2 * MOST_KEPT):
+        shown_target(b"/", b"page=%d" % number)
+    assert len(_queries) <= MOST_KEPT
+    shown_target(b"/", b"token=%s" % (b"x" * 20))
+    assert not [query for query in _queries if b"token" in query]

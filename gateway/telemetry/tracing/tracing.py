@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from gateway.http.secrets import shown_target
 from gateway.telemetry import catalog
 from gateway.telemetry.cells import Cells, Count, counts
 from gateway.telemetry.tracing.context import (
@@ -205,6 +206,7 @@ class Tracing:
 
 def _scope(downstream: Downstream, headers: Headers, styles: frozenset[str]) -> dict[str, Any]:
     place = downstream.place
+    raw_path, _, query = shown_target(downstream.raw_path, downstream.query).partition(b"?")
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -212,9 +214,9 @@ def _scope(downstream: Downstream, headers: Headers, styles: frozenset[str]) -> 
         "method": downstream.method,
         "scheme": place.scheme,
         "root_path": "",
-        "path": unquote(downstream.raw_path.decode("latin-1")),
-        "raw_path": downstream.raw_path,
-        "query_string": downstream.query,
+        "path": unquote(raw_path.decode("latin-1")),
+        "raw_path": raw_path,
+        "query_string": query,
         "headers": headers,
         "client": place.client,
         "server": place.server,
