@@ -63,7 +63,7 @@ def clean_target(target: str) -> str:
 
 
 def shown_target(path: bytes, query: bytes) -> bytes:
-    """The same, in bytes, for what is written of every request: innocent queries repeat, so they are known."""
+    """The same, in bytes, for what is written of every request; innocent queries are remembered."""
     if b"eyJ" in path:
         path = clean(path.decode("latin-1")).encode("latin-1")
     if not query:
