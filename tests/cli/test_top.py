@@ -168,10 +168,10 @@ def test_a_dashboard_is_found_where_it_is_said_to_be(name: str, monkeypatch: pyt
         url = f"http://127.0.0.1:{there.getsockname()[1]}/"
         result = CliRunner().invoke(main, ["dashboard", name, "--url", url])
         assert (result.exit_code, result.output) == (0, f"{url}\n")
-        monkeypatch.setenv(f"GATEWAY_{name.upper()}", url)
+        monkeypatch.setenv(f"GATEWAY_{name.upper()}_URL", url)
         told = json.loads(CliRunner().invoke(main, ["dashboard", name, "--json"]).output)
         assert told == {"name": name, "url": url, "answers": True}
-    monkeypatch.setenv(f"GATEWAY_{name.upper()}", f"http://127.0.0.1:{dead_port()}/")
+    monkeypatch.setenv(f"GATEWAY_{name.upper()}_URL", f"http://127.0.0.1:{dead_port()}/")
     result = CliRunner().invoke(main, ["dashboard", name])
     assert result.exit_code == 3
     assert "nobody answers there" in result.output
