@@ -1,7 +1,7 @@
 """Any bytes through a whole gateway: a valid request is forwarded, or there is a 4xx and the connection ends.
 
 Two judges that share no code with the gateway: the backend reads what is forwarded strictly, and the same
-reader, a little more lenient, reads what the client sent. `scripts/fuzz 100000` plays more of it.
+reader, a little more lenient, reads what the client sent. `scripts/fuzz attacks 100000` plays more of it.
 """
 
 from __future__ import annotations
