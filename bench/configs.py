@@ -135,6 +135,34 @@ def many_routes(
     return files
 
 
+def many_policies(port: int, services: Backends, count: int) -> dict[str, str]:
+    """The canary's services with `count` policies, none of which is about `/reviews`: half DENY, half ALLOW.
+
+    One more ALLOW policy lets everybody read.
+    """
+    text = settings(port) + REVIEWS.format(v1=services.v1, v2=services.v2) + CANARY + "---\n"
+    policies = "".join(_policy(number) for number in range(count - 1))
+    return {"routes.yaml": text, "policies.yaml": policies + _READ}
+
+
+_READ = """\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: read}
+spec: {rules: [{to: [{operation: {methods: [GET], paths: ["/reviews/*"]}}]}]}
+"""
+
+
+def _policy(number: int) -> str:
+    action = "DENY" if number % 2 else "ALLOW"
+    source = f'{{source: {{principals: ["cluster.local/ns/default/sa/team-{number}"]}}}}'
+    return (
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+        f"metadata: {{name: other-{number:05}}}\nspec:\n  action: {action}\n  rules:\n"
+        f'  - {{from: [{source}], to: [{{operation: {{paths: ["/team-{number}/*"]}}}}]}}\n---\n'
+    )
+
+
 def last_path(count: int) -> str:
     """A request for the last of `many_routes`."""
     return f"/r{count - 1:05}/7"

@@ -75,7 +75,7 @@ class Gateway:
         text = self._command.format(bin=Path(sys.executable).parent, config=config, port=port)
         environment = {"GATEWAY_CONFIG": str(config), "GATEWAY_ADMIN": "off"}
         child = Child(self.name, shlex.split(text), directory, environment=environment)
-        return _ready(Running(child, port, config))
+        return ready(Running(child, port, config))
 
 
 class Envoy:
@@ -83,18 +83,23 @@ class Envoy:
 
     name = "envoy"
 
-    def start(self, directory: Path, files: Files) -> Running:
+    @staticmethod
+    def binary() -> Path:
+        """The program. Raises Missing."""
         spec = importlib.util.find_spec("envoy")
         if spec is None or not spec.submodule_search_locations:
             raise Missing("envoy is needed: scripts/venv test")
-        binary = Path(spec.submodule_search_locations[0]) / "_bin" / "envoy"
+        return Path(spec.submodule_search_locations[0]) / "_bin" / "envoy"
+
+    def start(self, directory: Path, files: Files) -> Running:
+        binary = self.binary()
         port = free_port()
         bootstrap = directory / "envoy.json"
         bootstrap.write_text(exported(write(directory / "config", files(port))))
         command = [
             binary, "-c", bootstrap, "--concurrency", "1", "--disable-hot-restart", "-l", "error",
         ]  # fmt: skip
-        return _ready(Running(Child(self.name, command, directory), port))
+        return ready(Running(Child(self.name, command, directory), port))
 
 
 def exported(config: Path) -> str:
@@ -118,10 +123,11 @@ class Uvicorn:
             "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
             "--timeout-keep-alive", "600",
         ]  # fmt: skip
-        return _ready(Running(Child(self.name, command, directory), port))
+        return ready(Running(Child(self.name, command, directory), port))
 
 
-def _ready(running: Running) -> Running:
+def ready(running: Running) -> Running:
+    """Waits until it accepts connections."""
     try:
         running.child.await_port(running.port)
     except BaseException:
