@@ -32,9 +32,16 @@ _SECURE = frozenset({"HTTPS", "TLS"})
 
 
 def outbound(config: Config) -> Config:
-    """What of a configuration concerns calls."""
+    """What of a configuration concerns calls. A VirtualService for `*` is none: no mesh takes it, and here it
+    is what stands in front of an application.
+    """
     return replace(
-        config, gateways=(), authorization_policies=(), peer_authentications=(), request_authentications=()
+        config,
+        virtual_services=tuple(item for item in config.virtual_services if item.spec.hosts != ("*",)),
+        gateways=(),
+        authorization_policies=(),
+        peer_authentications=(),
+        request_authentications=(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ async def served(
     )
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals  # type: ignore[method-assign] # the loop is the test's
-    task = asyncio.create_task(server.serve(sockets=[listening]))
+    task = asyncio.create_task(_run(server, listening))
     while not server.started and not task.done():
         await asyncio.sleep(0.005)
     try:
@@ -60,6 +60,11 @@ async def served(
         server.should_exit = True
         await task
         listening.close()
+
+
+async def _run(server: uvicorn.Server, listening: socket.socket) -> None:
+    with suppress(SystemExit):  # Its way to say that the lifespan failed.
+        await server.serve(sockets=[listening])
 
 
 class _no_signals:  # noqa: N801 - stands in for a context manager function
