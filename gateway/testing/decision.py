@@ -118,7 +118,7 @@ class Routes:
 
 
 class Decision:
-    """What is decided about one request. `str()` of it is the whole story, for failing tests."""
+    """What is decided about one request."""
 
     __slots__ = ("_route", "explanation", "snapshot")
 
@@ -281,7 +281,9 @@ class Decision:
         details = self.explanation.answer.details if self.explanation.answer is not None else ""
         return f"<Decision {self.status} {self.flag or '-'} {details}>"
 
-    def __str__(self) -> str:
+    @property
+    def story(self) -> str:
+        """What was decided and why, line by line: the message of an assertion."""
         told = self.explanation
         lines = [repr(self)]
         if told.request is not None:
@@ -293,7 +295,10 @@ class Decision:
                 for item in told.choice.tried
                 if item.outcome != "not reached"
             ]
-        lines += [f"policy       {verdict}" for verdict in self.verdicts.values()]
+        for verdict in self.verdicts.values():
+            matched = "matches" if verdict.matched else "does not match"
+            why = "; ".join(verdict.reasons)
+            lines.append(f"policy       {verdict.action} {verdict.policy} {matched}: {why}")
         if told.targets:
             lines += ["sends", *(f"  {line}" for line in told.targets[0].head)]
         return "\n".join(lines)
