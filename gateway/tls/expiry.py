@@ -40,6 +40,8 @@ class Held:
     """Seconds since the epoch."""
     not_after: float
     """Seconds since the epoch; of a list when the next one is due: from then on everybody is refused."""
+    names: tuple[str, ...] = ()
+    """URIs, DNS names and addresses it is good for."""
 
 
 def held(material: Material) -> Iterator[Held]:
@@ -65,8 +67,9 @@ def _certificate(name: str, role: Role, certificate: x509.Certificate) -> Held:
     try:
         known = parsed(_der(certificate))
         subject, principal = known.subject, known.principal
+        names = (*known.uris, *known.dns_names, *known.addresses)
     except Unreadable:
-        subject, principal = certificate.subject.rfc4514_string(), ""
+        subject, principal, names = certificate.subject.rfc4514_string(), "", ()
     return Held(
         name,
         role,
@@ -75,6 +78,7 @@ def _certificate(name: str, role: Role, certificate: x509.Certificate) -> Held:
         principal,
         certificate.not_valid_before_utc.timestamp(),
         certificate.not_valid_after_utc.timestamp(),
+        names,
     )
 
 

@@ -18,9 +18,17 @@ from gateway.http.peer import Peer
 @pytest.fixture
 def told(tmp_path: Path):
     later, sooner = certificate(tmp_path, "later.example", 90), certificate(tmp_path, "sooner.example", 2)
-    lost = certificate(tmp_path, "lost.example", 2)
     path = tmp_path / "routes.yaml"
     path.write_text(f"""\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: a}}
+spec:
+  hosts: [a.example]
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  resolution: STATIC
+  endpoints: [{{address: 127.0.0.1}}]
+---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {{name: a}}
@@ -28,33 +36,27 @@ spec:
   host: a.example
   trafficPolicy:
     tls: {{mode: MUTUAL, clientCertificate: {later}, privateKey: {later}, caCertificates: {sooner}}}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: b}}
-spec:
-  host: b.example
-  trafficPolicy: {{tls: {{mode: SIMPLE, caCertificates: {lost}}}}}
 """)
     control = Control(path, watch=False)
 
     async def main():
         control.load_first()
-        lost.unlink()
-        return identities(Sources(control))
+        try:
+            await control.start()
+            return identities(Sources(control))
+        finally:
+            await control.stop()
 
     return asyncio.run(main())
 
 
 def test_certificates_are_told_with_the_one_that_ends_first(told) -> None:
-    """A file that cannot be read comes before all others."""
-    unread, sooner, later = told["certificates"]
+    """Every one in use, with its credential; no key."""
+    sooner, later, *_ = told["certificates"]
 
-    assert unread["error"] == "No such file or directory"
     assert (sooner["subject"], later["subject"]) == ("CN=sooner.example", "CN=later.example")
-    assert sooner["used"] == ["authority for servers of calls to a.example"]
-    assert later["used"] == ["client certificate of calls to a.example"]
-    assert later["names"] == ["DNS later.example", "URI spiffe://cluster.local/ns/default/sa/gateway"]
+    assert (sooner["role"], later["role"]) == ("vouches for others", "our own")
+    assert later["names"] == ["spiffe://cluster.local/ns/default/sa/gateway", "later.example"]
     assert 89 * 86400 < later["not_after"] - told["now"] < 91 * 86400
     assert "PRIVATE" not in str(told)
 

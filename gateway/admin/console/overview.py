@@ -69,16 +69,25 @@ def _attention(sources: Sources) -> Iterator[dict[str, str]]:
 
 
 def _ending(sources: Sources) -> Iterator[dict[str, str]]:
+    secured = sources.control.tls.secured
+    for finding in secured.findings if secured is not None else ():
+        yield _item(finding.severity, finding.message, "#/identities")
     now = time.time()
-    for certificate in certificates(sources.control.snapshot.config):
-        what = f"{certificate['path']}, {certificate['used'][0]}"
-        if "error" in certificate:
-            yield _item("error", f"{what}: {certificate['error']}", "#/identities")
-        elif certificate["not_after"] < now:
+    for certificate in certificates(sources.control):
+        ends = certificate["not_after"]
+        what = f"{certificate['credential']}, {certificate['subject']} ({certificate['role']})"
+        if ends is not None and ends < now:
             yield _item("error", f"{what}, has ended", "#/identities")
-        elif certificate["not_after"] < now + SOON:
-            days = int((certificate["not_after"] - now) / 86400)
-            yield _item("warning", f"{what}, ends in {days} days", "#/identities")
+        elif ends is not None and ends < now + SOON:
+            yield _item("warning", f"{what}, ends in {_left(ends - now)}", "#/identities")
+
+
+def _left(seconds: float) -> str:
+    """`3 days`, `5 hours`."""
+    for size, word in ((86400, "days"), (3600, "hours")):
+        if seconds >= 2 * size:
+            return f"{int(seconds / size)} {word}"
+    return f"{int(seconds / 60)} minutes"
 
 
 def _unwell(cluster: Cluster) -> Iterator[tuple[str, str]]:

@@ -17,11 +17,11 @@ export function render(data) {
   return [
     heading("Identities and certificates"),
     section("Certificates", null, table("Certificates", [
-      { name: "Certificate", head: true, className: "grow", cell: (item) => [h("strong", null, item.subject || item.error), h("span", { class: "sub" }, h("code", null, item.path))] },
-      { name: "Names", className: "grow", cell: (item) => h("ul", { class: "plain" }, (item.names ?? []).map((name) => h("li", null, h("code", null, name)))) },
-      { name: "Used as", className: "grow", cell: (item) => h("ul", { class: "plain" }, item.used.map((use) => h("li", null, use))) },
+      { name: "Certificate", head: true, className: "grow", cell: (item) => [h("strong", null, item.subject), h("span", { class: "sub" }, h("code", null, item.credential))] },
+      { name: "Names", className: "grow", cell: (item) => h("ul", { class: "plain" }, item.names.map((name) => h("li", null, h("code", null, name)))) },
+      { name: "Which is", cell: (item) => item.role },
       { name: "Ends", cell: (item) => ends(item, data.now) },
-    ], data.certificates, { key: (item) => `${item.path} ${item.fingerprint}`, empty: "The configuration names no certificate: clients and endpoints are spoken to in plain text." })),
+    ], data.certificates, { key: (item) => `${item.credential} ${item.role} ${item.subject} ${item.serial}`, empty: "The configuration names no certificate: clients and endpoints are spoken to in plain text." })),
     section("Policies", null, table("Policies about who may call", [
       { name: "Policy", head: true, cell: (item) => [h("strong", null, item.name), h("span", { class: "sub" }, item.kind)] },
       { name: "Says", cell: (item) => h("code", null, item.says) },
@@ -37,7 +37,7 @@ export function render(data) {
 }
 
 function ends(item, now) {
-  if (item.error) return badge("cannot be read", "bad");
+  if (item.not_after === null) return "never";
   const left = item.not_after - now;
   const kind = left < 7 * DAY ? "bad" : left < 30 * DAY ? "warn" : "good";
   return [badge(left > 0 ? `in ${span(left)}` : `${span(-left)} ago`, kind), h("span", { class: "sub" }, when(item.not_after).slice(0, 10))];
