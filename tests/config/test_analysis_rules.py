@@ -37,6 +37,7 @@ def test_a_rule_for_a_known_host_is_fine() -> None:
 def test_a_rule_for_nobody_is_named() -> None:
     """IST0174."""
     assert said("host: revews") == [("GW240", 1, 7, "warning")]
+    assert said("host: app.local") == []
     assert said('host: "*.example.com"') == [("GW240", 1, 7, "warning")]
 
 

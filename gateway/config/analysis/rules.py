@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.config.analysis.survey import workload_labels
+from gateway.config.analysis.survey import WRAPPED_APP, workload_labels
 from gateway.config.codes import define
 from gateway.config.hosts import covers
 
@@ -86,7 +86,7 @@ def destination_rules(survey: Survey) -> Iterator[Finding]:
         if not concerned and (wild or pattern.startswith("*")):
             hosts = [host for host in survey.services if covers(pattern, host) or covers(host, pattern)]
             concerned = [survey.services[host] for host in hosts]
-        if not concerned:
+        if not concerned and pattern != WRAPPED_APP:
             message = f'no ServiceEntry has the host "{rule.spec.host}"'
             hint = survey.guess(rule.spec.host, namespace)
             yield survey.finding(rule, ("spec", "host"), "GW240", message, hint)
