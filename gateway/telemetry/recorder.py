@@ -2,8 +2,9 @@
 
 Lifetime: process.
 
-Three rings, so that nobody can push out what matters: every exchange, failures (5xx, clients that left, cut
-responses), and requests that we turned away. Recording keeps the exchange itself and lets go of what would
+Three rings, so that nobody can push out what matters: all kinds of exchanges, failures (5xx, clients that
+left, cut responses), and requests that we turned away. Of successes so many a second are kept, of the others
+all. Recording keeps the exchange itself and lets go of what would
 hold sockets, buffers or tasks; nothing is formatted, hidden or counted twice before somebody looks.
 Rates and durations are kept by route and destination for a minute, and altogether for a quarter of an hour.
 """
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 KEPT = 1000
 """Exchanges of each ring."""
+A_SECOND = 250
+"""Successes that are kept each second: more would push each other out within moments, and every one that is
+kept displaces what the next request needs from the processor's caches."""
 LARGE = 8192
 """Bytes of a request's head beyond which it is cut before it is kept: clients choose what they send."""
 CUT = 256
@@ -129,11 +133,12 @@ class Recorder:
         self,
         *,
         size: int = KEPT,
+        rate: int = A_SECOND,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.recent: deque[tuple[Exchange, float]] = deque(maxlen=size)
-        """Every exchange, with when it ended."""
+        """Exchanges, with when they ended: every failure, and `rate` successes a second."""
         self.failed: deque[tuple[Exchange, float]] = deque(maxlen=size)
         """Those that went wrong."""
         self.refused: deque[tuple[Exchange, float]] = deque(maxlen=size)
@@ -144,6 +149,7 @@ class Recorder:
         self._past = Past(0)
         self._began = clock()
         self._next = self._began + SLOT
+        self._rate = self._room = rate
         self._slots: deque[tuple[float, dict[Key, Counts]]] = deque(maxlen=SLOTS)
         self._points: deque[Point] = deque(maxlen=POINTS)
 
@@ -151,9 +157,33 @@ class Recorder:
         return f"<Recorder recent {len(self.recent)}, failed {len(self.failed)}, refused {len(self.refused)}>"
 
     def record(self, exchange: Exchange, ended_at: float) -> None:
-        """Keeps `exchange`, which is over: connection, tasks, snapshot and response headers are let go."""
+        """Counts `exchange`, which is over, and keeps it if it failed or there is room."""
         if ended_at >= self._next:
             self._close(ended_at)
+        key = (exchange.route, exchange.destination)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line()
+        line.durations.append(ended_at - exchange.started_at)
+        status = exchange.status
+        if status >= 500:
+            line.failures += 1
+        elif 0 < status < 400 and not exchange.flags:
+            if self._room:
+                self._room -= 1
+                self.recent.append((self._slim(exchange), ended_at))
+            return
+        entry = (self._slim(exchange), ended_at)
+        self.recent.append(entry)
+        _forget(exchange.failure)
+        _forget(exchange.ended)
+        if status >= 500 or status < 400:
+            self.failed.append(entry)
+        elif exchange.details != "via_upstream":
+            self.refused.append(entry)
+
+    def _slim(self, exchange: Exchange) -> Exchange:
+        """Lets go of connection, tasks, snapshot and response headers."""
         exchange.connection = exchange.response_headers = None
         if exchange.upload is not None:
             exchange.upload = exchange.uploaded = None
@@ -167,25 +197,7 @@ class Recorder:
         size = exchange.request_head or sum(map(len, chain.from_iterable(request.headers)))
         if size + len(request.path) + len(request.query) > LARGE:
             _cut(exchange)
-        entry = (exchange, ended_at)
-        self.recent.append(entry)
-        key = (exchange.route, exchange.destination)
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line()
-        line.durations.append(ended_at - exchange.started_at)
-        status = exchange.status
-        if 0 < status < 400 and not exchange.flags:
-            return  # Went well, so nothing was raised.
-        _forget(exchange.failure)
-        _forget(exchange.ended)
-        if status >= 500:
-            line.failures += 1
-            self.failed.append(entry)
-        elif status < 400:
-            self.failed.append(entry)
-        elif exchange.details != "via_upstream":
-            self.refused.append(entry)
+        return exchange
 
     def entries(self) -> Iterator[Entry]:
         """Every exchange that is kept, once, the newest first."""
@@ -236,6 +248,7 @@ class Recorder:
         """Ends the current second; any number may have passed since."""
         end, lines = self._next, self._lines
         self._next = end + SLOT * (int((now - end) / SLOT) + 1)
+        self._room = self._rate
         if not lines:
             return
         self._lines = {}
