@@ -92,6 +92,7 @@ def _certificate(held: Held) -> dict[str, Any]:
         "role": held.role,
         "subject": held.subject,
         "principal": held.principal,
+        "names": list(held.names),
         "not_before": moment(held.not_before),
         "not_after": None if endless else moment(held.not_after),
         "seconds_left": None if endless else round(held.not_after - time()),

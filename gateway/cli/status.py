@@ -109,7 +109,7 @@ def _certificate(certificate: dict[str, Any], page: Page) -> None:
         when = f"EXPIRED {_span(-left)} ago"
     else:
         when = f"expires in {_span(left)}, {certificate['not_after']}"
-    who = certificate["principal"] or certificate["subject"]
+    who = certificate["principal"] or certificate["subject"] or ", ".join(certificate["names"])
     page.line(
         f"{certificate['role']} {certificate['name']}  {who}  {when}",
         "red" if left < 0 else "yellow" if left < SOON else "",

@@ -44,7 +44,7 @@ def certificates(control: Control) -> list[dict[str, Any]]:
         {
             "credential": held.name,
             "role": ROLES[held.role],
-            "subject": held.subject,
+            "subject": held.subject or next(iter(held.names), "no name"),
             "serial": held.serial,
             "names": list(held.names),
             "not_before": held.not_before,

@@ -78,7 +78,7 @@ def _ending(sources: Sources) -> Iterator[dict[str, str]]:
         what = f"{certificate['credential']}, {certificate['subject']} ({certificate['role']})"
         if ends is not None and ends < now:
             yield _item("error", f"{what}, has ended", "#/identities")
-        elif ends is not None and ends < now + SOON:
+        elif ends is not None and ends < now + min(SOON, (ends - certificate["not_before"]) / 3):
             yield _item("warning", f"{what}, ends in {_left(ends - now)}", "#/identities")
 
 

@@ -39,6 +39,7 @@ export function render(data) {
 function ends(item, now) {
   if (item.not_after === null) return "never";
   const left = item.not_after - now;
-  const kind = left < 7 * DAY ? "bad" : left < 30 * DAY ? "warn" : "good";
+  const whole = item.not_after - item.not_before; // short lives are meant to be short
+  const kind = left < Math.min(7 * DAY, whole / 5) ? "bad" : left < Math.min(30 * DAY, whole / 3) ? "warn" : "good";
   return [badge(left > 0 ? `in ${span(left)}` : `${span(-left)} ago`, kind), h("span", { class: "sub" }, when(item.not_after).slice(0, 10))];
 }
