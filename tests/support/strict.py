@@ -100,7 +100,10 @@ class StrictReader:
         _demand(len(parts) == 3 and parts[2] == b"HTTP/1.1", "request line", line)
         method, target, _ = parts
         _demand(bool(method) and TCHAR.issuperset(method) and method.isupper(), "method", line)
-        _demand((bool(target) and TARGET.issuperset(target)) or self._lenient, "target", line)
+        path, _, query = target.partition(b"?")
+        allowed = PRINTABLE if self._lenient else TARGET
+        _demand(bool(path) and allowed.issuperset(path), "target", line)
+        _demand(PRINTABLE.issuperset(query), "query", line)  # forwarded as it came
         _demand(target[:1] == b"/" or target == b"*" or self._lenient, "target form", line)
         return method.decode(), target
 
