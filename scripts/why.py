@@ -119,9 +119,9 @@ EXAMPLES = (
 HEAD = """\
 # Why did this request fail?
 
-`gateway why ID` answers from the gateway's memory: the last 1000 requests, the last 1000 that failed and the last 1000
-that were turned away. The id is the `x-request-id` of an answer, or `request_id` in the access log; `gateway why last`
-takes the last failure. Nothing secret is printed: credentials are hidden by their names and by their shape.
+`gateway why ID` answers from the gateway's memory: the last 1000 requests (of successes, 250 a second), the last 1000
+that failed and the last 1000 that were turned away. The id is the `x-request-id` of an answer, or `request_id` in the
+access log; `gateway why last` takes the last one that failed or was turned away. Nothing secret is printed: credentials are hidden by their names and by their shape.
 
 ```sh
 gateway why 7f3c2a10-5a7e-4b8e-9d2f-0c1d2e3f4a5b

@@ -38,8 +38,8 @@ def command(*, request_id: str, admin: str | None, as_json: bool) -> None:
     """Prints why a request ended as it did: the cause, whose fault it is, what to do, and every try.
 
     REQUEST_ID is the x-request-id of an answer, or request_id of the access log; `last` is the last request
-    that failed or was turned away. A gateway remembers its last 1000 requests, and of those that failed
-    another 1000.
+    that failed or was turned away. A gateway remembers its last 1000 requests (of
+    successes, 250 a second), and 1000 each of those that failed and that it turned away.
     """
     listener = Admin(admin)
     try:
