@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from gateway.upstream import Connection
     from gateway.upstream.app import Application
 
-PASS = Reply(200, details="passed_to_the_application")
+PASS = Reply(200, details="via_upstream")
 """No reply: the request is the application's own."""
+_PASSED = "passed"
+"""Marks its exchange, which nobody is told of."""
 NOT_SUPPORTED = Reply(
     501, b"a WebSocket can only go to the wrapped application", details="websocket_elsewhere"
 )
@@ -142,7 +144,7 @@ class WrappedSpine(Spine):
         self._noted = record
 
     def _note(self, exchange: Exchange) -> None:
-        if exchange.details is not PASS.details:
+        if exchange.details is not _PASSED:
             self._noted(exchange)
 
     def _decide(self, exchange: Exchange, listener: Listener) -> Reply | None:
@@ -154,7 +156,7 @@ class WrappedSpine(Spine):
     ) -> Awaitable[None] | None:
         if reply is PASS:
             assert isinstance(downstream, AppDownstream)
-            exchange.details = PASS.details
+            exchange.details = _PASSED
             return downstream.hand_over(self._app, exchange.request.path)
         return super()._reply(exchange, downstream, reply, policy)
 

@@ -146,6 +146,26 @@ CLIENT: dict[str, tuple[Rule, ...]] = {
 
 REFUSED = (
     Rule(
+        "BlackHoleCluster",
+        "the program called a host that no VirtualService and no ServiceEntry names",
+        "the configuration, or the program",
+        "add a ServiceEntry for the host and its port; `gateway.Transport(passthrough=True)` lets"
+        " unknown hosts through",
+    ),
+    Rule(
+        "https_to_plain_text",
+        "the program asked for https, and {service} is spoken to in plain text; it was not sent",
+        "the configuration, or the program",
+        "give the service a DestinationRule with `tls: {{mode: SIMPLE}}`, or its port the protocol HTTPS; or"
+        " ask for http",
+    ),
+    Rule(
+        "websocket_elsewhere",
+        "a WebSocket was opened on a route that leads to a service; only the wrapped application has them",
+        "the client, or the configuration: {where}",
+        "send the path to `host: app.local`, or open the WebSocket at the service itself",
+    ),
+    Rule(
         "direct_response",
         "nothing went wrong: the route answers {status} by itself (redirect, direct response, or"
         " http to https)",
