@@ -56,6 +56,20 @@ def test_the_gateway_itself_can_be_selected() -> None:
     assert len(places(SETTINGS + policy(kind, labels), "GW270")) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [("AuthorizationPolicy", "{}"), ("PeerAuthentication", "mtls: {mode: STRICT}"),
+     ("RequestAuthentication", "jwtRules: [{issuer: https://a}]")],
+)  # fmt: skip
+def test_a_policy_for_a_namespace_without_services_is_named(kind: str, spec: str) -> None:
+    """Most likely the namespace is misspelt; the gateway's own and the root one are never empty."""
+    assert places(ENTRY + policy(kind, spec, namespace="shpo"), "GW272") == [("GW272", 12, 32, "warning")]
+    for namespace in ("shop", "default", "istio-system"):
+        assert places(ENTRY + policy(kind, spec, namespace=namespace), "GW272") == []
+    # One with a selector is GW270's.
+    assert places(ENTRY + policy(kind, f"{selecting('app: a')}", namespace="shpo"), "GW272") == []
+
+
 CLAIM = """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService

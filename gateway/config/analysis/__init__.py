@@ -20,7 +20,12 @@ from gateway.config.analysis.listeners import (
     unopened_servers,
 )
 from gateway.config.analysis.patterns import long_regexes
-from gateway.config.analysis.policies import idle_selectors, rival_documents, unverified_claims
+from gateway.config.analysis.policies import (
+    empty_namespaces,
+    idle_selectors,
+    rival_documents,
+    unverified_claims,
+)
 from gateway.config.analysis.reachability import unreachable_rules
 from gateway.config.analysis.rules import destination_rules, service_entries
 from gateway.config.analysis.survey import Survey
@@ -48,6 +53,7 @@ ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
     service_entries,
     delegation,
     idle_selectors,
+    empty_namespaces,
     rival_documents,
 )
 """Every analyzer across documents."""

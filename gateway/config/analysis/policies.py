@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.config.codes import define
+from gateway.config.suggest import nearest
 from gateway.config.visibility import age
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ define(
     "warning",
     "Of several PeerAuthentication or Telemetry documents without selector in one namespace only the oldest"
     " counts (metadata.creationTimestamp, then name).",
+)
+define(
+    "GW272",
+    "policy for a namespace without services",
+    "warning",
+    "A policy without selector is for the requests to services of its namespace, and for all requests if that"
+    " is the gateway's own namespace or the root namespace. There is no service in this one, so it protects"
+    " nobody.",
 )
 
 
@@ -79,6 +88,25 @@ def idle_selectors(survey: Survey) -> Iterator[Finding]:
             labels = ", ".join(f"{name}: {value}" for name, value in selector.match_labels.items())
             message = f"{resource.title} is for nobody: nothing in its namespace has the labels {labels}"
             yield survey.finding(resource, ("spec", "selector", "matchLabels"), "GW270", message)
+
+
+def empty_namespaces(survey: Survey) -> Iterator[Finding]:
+    """Policies for everything in a namespace where there is nothing."""
+    config = survey.config
+    inhabited = {service.namespace for service in survey.services.values()}
+    inhabited |= {survey.namespace, config.settings.spec.root_namespace}
+    protecting: tuple[AuthorizationPolicy | PeerAuthentication | RequestAuthentication, ...] = (
+        *config.authorization_policies,
+        *config.peer_authentications,
+        *config.request_authentications,
+    )
+    for policy in protecting:
+        namespace = policy.metadata.namespace
+        if namespace in inhabited or (policy.spec.selector is not None and policy.spec.selector.match_labels):
+            continue
+        message = f"{policy.title} is for nobody: no service is in the namespace {namespace}"
+        advice = nearest(namespace, inhabited) or f"the gateway's own namespace is {survey.namespace}"
+        yield survey.finding(policy, ("metadata", "namespace"), "GW272", message, advice)
 
 
 def _selecting(survey: Survey) -> Iterator[Selecting]:
