@@ -109,7 +109,8 @@ DEVIATIONS = """
 - A segment's parameters (`/admin;x`) are part of its name. Where a backend cuts them off, write `/admin*`.
 - Escapes are decoded once: `/%2561dmin` is forwarded as it is. Queries are forwarded as they came.
 - An access log format that names a credential (`%REQ(AUTHORIZATION)%`) writes it: somebody asked for it.
-- Copies for mirrors keep their target, credentials in its query included: without it they would be other requests.
+- Copies for mirrors keep their path, and parameters that only sound like credentials (`key`, `code`): without them they would be other
+  requests.
 - OCSP stapling, the PROXY protocol, caches and compression are not there.
 - STRICT answers 403 on a plain connection instead of closing it: see [Authorization](authorization.md).
 """

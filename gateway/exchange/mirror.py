@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.http.flags import Flag
-from gateway.http.secrets import is_secret
+from gateway.http.secrets import is_secret, without_credentials
 from gateway.routing.policies import MILLION
 from gateway.upstream.connection import NO_BODY, sized
 from gateway.upstream.errors import UpstreamError
@@ -209,6 +209,9 @@ def shadow_head(
     `timeout` in seconds, for nobody tries it twice.
     """
     request_line, *lines = head[:-4].split(b"\r\n")
+    if not credentials and b"?" in request_line:
+        method, target, version = request_line.split(b" ")
+        request_line = b" ".join((method, without_credentials(target), version))
     kept = [request_line]
     for line in lines:
         name, _, value = line.partition(b": ")
@@ -220,7 +223,11 @@ def shadow_head(
             kept.append(b"%b: %d" % (name, timeout * 1000.0))
         elif name == b"transfer-encoding" or (name == b"content-length" and length is not None):
             continue
-        elif credentials or not _is_secret(name):
+        elif credentials:
+            kept.append(line)
+        elif name in _TARGETS:
+            kept.append(b"%b: %b" % (name, without_credentials(value)))
+        elif not _is_secret(name):
             kept.append(line)
     if length is not None:
         kept.append(b"content-length: %d" % length)
@@ -228,6 +235,8 @@ def shadow_head(
     return b"\r\n".join(kept)
 
 
+_TARGETS = frozenset({b"referer", b"x-envoy-original-path"})
+"""Headers with a query."""
 _TRACEPARENT = 55
 """Length of a W3C `traceparent` of version 00; its last two digits are the flags."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,6 +77,29 @@ def shown_target(path: bytes, query: bytes) -> bytes:
                 _queries.clear()
             _queries.add(query)
     return path + b"?" + shown
+
+
+_BYTES_USERINFO = re.compile(rb"(?<=://)[^/?#\s@]*@")
+_is_credential = re.compile(
+    rb"(?i)(?:(?:access|id|refresh|auth|session|security|bearer)[-_]?)?(?:token|jwt)|(?:api|access|auth|secret)[-_]?key"
+    rb"|(?:client[-_]?)?secret|pass(?:word|wd)?|pwd|sig(?:nature)?|session(?:[-_]?id)?|sid|assertion|otp"
+    rb"|x-amz-(?:signature|credential|security-token)"
+).fullmatch
+"""Parameters that are credentials beyond doubt: those that only sound so are kept where they are needed."""
+
+
+def without_credentials(target: bytes) -> bytes:
+    """A path, or a URL, with its query, but for user and parameters that let somebody in."""
+    if b"@" in target:
+        target = _BYTES_USERINFO.sub(b"", target)
+    path, mark, query = target.partition(b"?")
+    if not mark:
+        return target
+    parts = query.split(b"&")
+    kept = [part for part in parts if _is_credential(unquote_to_bytes(part.partition(b"=")[0])) is None]
+    if len(kept) == len(parts):
+        return target
+    return path + b"?" + b"&".join(kept) if kept else path
 
 
 _queries: set[bytes] = set()

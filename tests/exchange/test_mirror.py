@@ -70,6 +70,25 @@ def test_a_copy_has_the_head_the_upstream_gets() -> None:
     assert shadow_head(HEAD, None) == HEAD.replace(b"svc:8080", b"svc-shadow:8080")
 
 
+@pytest.mark.parametrize(
+    ("target", "copied"),
+    [
+        (b"/a?x=1&access_token=s3cret&y=2", b"/a?x=1&y=2"),
+        (b"/a?token=s3cret", b"/a"),
+        (b"/a?Access%5FToken=s3cret&password=", b"/a"),
+        (b"/a?country_code=de&key=7&nonce=1&tokens=3", b"/a?country_code=de&key=7&nonce=1&tokens=3"),
+        (b"/token=1", b"/token=1"),
+    ],
+)
+def test_credentials_in_targets_stay_here_too(target: bytes, copied: bytes) -> None:
+    """Of the query, of the address before a rewrite, of the page that linked here."""
+    more = b"\r\nreferer: http://%ba%b\r\nx-envoy-original-path: %b\r\n\r\n"
+    head = b"GET %b HTTP/1.1\r\nhost: svc" % target + more % (b"u:p@", target, target)
+    copy = b"GET %b HTTP/1.1\r\nhost: svc-shadow" % copied + more % (b"", copied, copied)
+    assert shadow_head(head, None) == copy
+    assert shadow_head(head, None, credentials=True) == head.replace(b"svc", b"svc-shadow")
+
+
 SECRETS = (b"authorization", b"cookie", b"proxy-authorization", b"x-forwarded-client-cert", b"x-api-key")
 
 
