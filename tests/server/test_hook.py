@@ -80,7 +80,7 @@ def test_no_session_is_resumed_where_clients_show_certificates(asks: ssl.VerifyM
 
     class Lifespan:
         def __init__(self) -> None:
-            self.config = Config("a:b", http="auto")
+            self.config = Config("a:b", http="auto", log_config=None)
             self.config.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.config.ssl.verify_mode = asks
             self.config.http_protocol_class = EdgeProtocol
