@@ -66,6 +66,15 @@ listener.
 | `scripts/fuzz 60000` | 2026-11-23 | no failure |
 | `scripts/testssl` (testssl.sh 3.0.8) | 2026-11-23 | nothing above LOW but for the development certificate: it expires within a day and names no CRL or OCSP. LOW: no CAA record of `127.0.0.1` |
 
+## What it costs
+
+`scripts/bench security`, on the machine of [Performance](performance.md): mutual TLS 1.3 on both sides, a remembered RS256 token, two DENY
+policies and an ALLOW policy take 107 µs of processor time a request, Envoy with the same (token cache included) 73 µs: 1.47x; other runs
+gave 1.52x and 1.66x. Of it TLS is about 30 µs and token and policies 6; the rest is what any request costs. 1 000 policies for other paths cost what 10 cost,
+within what rounds differ (0.95x to 1.07x).
+
+## The rows
+
 The tables have the outcome that the tests demand. *closed* means that the connection ends behind the answer and nothing that follows
 is read.
 """
