@@ -113,6 +113,7 @@ DEVIATIONS = """
 - WebSockets and HTTP/2 are not offered to backends: an offer to upgrade is ignored. Sockets of a wrapped application are that
   application's.
 - The admin listener is on by default, on loopback, without a token: whoever has an account on the machine can read it. `GATEWAY_ADMIN=off`.
+  It runs on h11, without deadlines of its own: bind it to loopback, or put something in front of it.
 - Bare LF, folded headers and blank lines are refused where RFC 9112 lets a server be lenient.
 - DENY `hosts: [a.test]` takes `a.test` with any port, where Envoy takes it without one only; the exported Envoy does the same.
 - A segment's parameters (`/admin;x`) are part of its name. Where a backend cuts them off, write `/admin*`.
