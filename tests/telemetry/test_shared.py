@@ -153,10 +153,11 @@ def test_a_scrape_counts_what_every_worker_did(tmp_path: Path) -> None:
             )
             with server:
                 await asyncio.gather(*(ask(server.port) for _ in range(requests)))
-                async with asyncio.timeout(20):
-                    while (found := await scrape(server.admin_port)).get("istio_requests_total") != requests:
+                async with asyncio.timeout(20):  # the second worker may start after all is answered
+                    found = await scrape(server.admin_port)
+                    while (found.get("istio_requests_total"), found["gateway_workers"]) != (requests, 2):
                         await asyncio.sleep(0.1)
-            assert found["gateway_workers"] == 2
+                        found = await scrape(server.admin_port)
             assert found["istio_request_duration_milliseconds_count"] == requests
 
     asyncio.run(main())
