@@ -231,6 +231,31 @@ def test_nowhere_to_go(tmp_path: Path) -> None:
     run(tmp_path, answering, http, play, more=service("empty"))
 
 
+def test_a_policy_that_denies_is_named(tmp_path: Path) -> None:
+    """The operator learns which rule it was; the client does not."""
+    denying = """
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-secrets}
+spec:
+  action: DENY
+  rules: [{to: [{operation: {paths: [/secret]}}]}]
+"""
+
+    async def play(gateway: Remembering) -> None:
+        answer = await gateway.running.get("/secret")
+        await gateway.ended()
+        assert answer.endswith(b"RBAC: access denied")
+        assert b"no-secrets" not in answer
+        told = await gateway.told("why", "last")
+        assert told["status"] == 403
+        assert "no-secrets" in told["cause"] + told["culprit"]
+        assert told["remedy"]
+
+    run(tmp_path, answering, REVIEWS, play, more=denying)
+
+
 def test_a_client_that_leaves(tmp_path: Path) -> None:
     """Nobody upstream is blamed."""
 
