@@ -1,4 +1,4 @@
-"""Routing as plain data, for dumps and for `explain`: what there is, and why a request goes where it goes.
+"""Routing as plain data, for dumps: what there is. Why a request goes where it goes: `gateway.routing.explain`.
 
 Lifetime: config; plain functions. Strings, numbers, lists and dicts only, so everything is JSON.
 With `conditions=False` no value that a rule compares with is told: it may be a secret.
@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gateway.http.request import Request
     from gateway.routing.listener import Listener, VirtualHost
     from gateway.routing.route import Destination, Route
     from gateway.routing.snapshot import Snapshot
@@ -97,25 +96,4 @@ def _plain(policy: Any) -> dict[str, Any]:
     return {
         name: sorted(value) if isinstance(value, frozenset) else value
         for name, value in asdict(policy).items()
-    }
-
-
-def explain(listener: Listener, request: Request) -> dict[str, Any]:
-    """How `listener` chooses: the virtual host, then each route tried and the condition it failed on."""
-    host = listener.virtual_host(request.host)
-    if host is None:
-        return {"listener": listener.name, "virtual_host": None, "tried": [], "route": None}
-    tried = []
-    chosen: Route | None = None
-    for route in host.routes:
-        failed = next((str(c) for c in route.conditions if not c.check(request)), None)
-        tried.append({"source": str(route.source), "name": route.name, "failed": failed})
-        if failed is None:
-            chosen = route
-            break
-    return {
-        "listener": listener.name,
-        "virtual_host": host.name,
-        "tried": tried,
-        "route": None if chosen is None else describe_route(chosen),
     }

@@ -6,7 +6,8 @@ import json
 
 from support.routing import request, service, snapshot
 
-from gateway.routing.describe import describe_snapshot, explain
+from gateway.routing.describe import describe_snapshot
+from gateway.routing.explain import choose
 
 DOCUMENT = """\
 apiVersion: networking.istio.io/v1
@@ -71,15 +72,16 @@ def test_an_explanation_says_why_each_route_lost() -> None:
     """Up to the one that was chosen, or all of them."""
     listener = snapshot(DOCUMENT, service("reviews", versions=("v1", "v2"))).default
 
-    found = explain(listener, request("/new/x"))
-    lost = explain(listener, request("/x"))
-    nowhere = explain(listener, request(host="nobody"))
+    found = choose(listener, request("/new/x"))
+    lost = choose(listener, request("/x"))
+    nowhere = choose(listener, request(host="nobody"))
 
-    assert [step["failed"] for step in found["tried"]] == [
-        'header user-agent regex ".*Chrome.*"',
-        'path prefix "/old"',
-        None,
+    assert [[f"{test.subject} {test.wanted}" for test in step.failed] for step in found.tried] == [
+        ["header user-agent regex '.*Chrome.*'"],
+        ["path prefix '/old'"],
+        [],
     ]
-    assert found["route"]["source"] == "default/reviews http[2].match[0]"
-    assert (len(lost["tried"]), lost["route"]) == (3, None)
-    assert (nowhere["virtual_host"], nowhere["tried"]) == (None, [])
+    assert found.route is not None
+    assert str(found.route.source) == "default/reviews http[2].match[0]"
+    assert (len(lost.tried), lost.route) == (3, None)
+    assert (nowhere.host.name, nowhere.tried) == (None, ())
