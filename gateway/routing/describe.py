@@ -1,4 +1,4 @@
-"""Routing as plain data, for dumps: what there is. Why a request goes where it goes: `gateway.routing.explain`.
+"""Routing as plain data, for dumps. Why a request goes where it goes is told by `gateway.routing.explain`.
 
 Lifetime: config; plain functions. Strings, numbers, lists and dicts only, so everything is JSON.
 With `conditions=False` no value that a rule compares with is told: it may be a secret.
