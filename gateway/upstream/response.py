@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.http.headers import HOP_BY_HOP
 from gateway.http.lines import Lines
 from gateway.upstream.errors import protocol_error
+from gateway.upstream.layout import CONNECTION, DATE, ENCODING, GRPC, KINDS, LENGTH, Layouts
 
 if TYPE_CHECKING:
     from gateway.http.headers import Headers
@@ -24,18 +24,8 @@ END_OF_HEAD = b"\r\n\r\n"
 """llhttp demands CRLF, so the first of these ends the head, wherever the bytes were cut."""
 
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
-DROP, DATE, GRPC, CONNECTION, LENGTH, ENCODING = range(6)
-_KINDS = {
-    **dict.fromkeys(HOP_BY_HOP, DROP),
-    # The gateway's own, whatever the upstream says of them.
-    **dict.fromkeys((b"server", b"x-envoy-decorator-operation", b"x-envoy-upstream-service-time"), DROP),
-    b"date": DATE,
-    b"grpc-status": GRPC,
-    b"connection": CONNECTION,
-    b"content-length": LENGTH,
-    b"transfer-encoding": ENCODING,
-}
 _lines = Lines()
+_layouts = Layouts()
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _UNPRINTABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -60,22 +50,33 @@ class ResponseHead:
 
     __slots__ = ("dated", "framing", "grpc", "headers", "keep_alive", "length", "reason", "size", "status")
 
-    def __init__(self, status: int, reason: bytes) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a response head
+        self,
+        status: int,
+        reason: bytes,
+        size: int = 0,
+        headers: Headers | None = None,
+        framing: Framing = _CLOSE,
+        length: int = 0,
+        keep_alive: bool = False,
+        dated: bool = False,
+        grpc: bool = False,
+    ) -> None:
         self.status = status
         self.reason = reason
-        self.size = 0
+        self.size = size
         """Bytes of the head."""
-        self.headers: Headers = []
+        self.headers: Headers = [] if headers is None else headers
         """What may be passed on: lower-case names; values as received. Hop-by-hop headers, those they name,
         and those that the gateway sets itself (`server`...) are not among them."""
-        self.framing = _CLOSE
-        self.length = 0
+        self.framing = framing
+        self.length = length
         """Bytes of a SIZED body."""
-        self.keep_alive = False
+        self.keep_alive = keep_alive
         """Whether head and framing allow another request on the connection."""
-        self.dated = False
+        self.dated = dated
         """Whether there is a Date."""
-        self.grpc = False
+        self.grpc = grpc
         """Whether there is a grpc-status: the call failed before it began."""
 
     def __repr__(self) -> str:
@@ -108,18 +109,44 @@ def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
     lines = raw.split(b"\r\n")
     status = _STATUS_LINES.get(lines[0])
     fields: Headers | None = None
-    if status is not None:
-        fields = _lines.fields(lines[1:-2])
-    if fields is None:  # an unusual status line, or a header that is not plainly well-formed
+    if status is not None and (fields := _lines.fields(lines[1:-2])) is not None:
+        head = None if to_head else _usual(*status, len(raw), fields)
+        if head is None:
+            head = ResponseHead(*status, len(raw))
+            frame(head, fields, to_head=to_head, old=False)
+    else:  # an unusual status line, or a header that is not plainly well-formed
         head, fields = judged(raw)
-    else:
-        assert status is not None
-        head = ResponseHead(*status)
-    head.size = len(raw)
+        head.size = len(raw)
+        frame(head, fields, to_head=to_head, old=raw.startswith(_VERSIONS[1]))
     if len(fields) > max_headers:
         raise protocol_error(f"more than {max_headers} headers")
-    frame(head, fields, to_head=to_head, old=raw.startswith(_VERSIONS[1]))
     return head
+
+
+def _usual(status: int, reason: bytes, size: int, fields: Headers) -> ResponseHead | None:
+    """What `frame` makes of a response to anything but HEAD, where names and values are the usual ones."""
+    layout = _layouts.of(fields)
+    if layout is None or status in _BODILESS:
+        return None
+    persists, framing, length = True, _CLOSE, 0
+    if layout.connection_at >= 0:
+        connection = fields[layout.connection_at][1]
+        persists = connection == b"keep-alive"
+        if not persists and connection != b"close":
+            return None
+    if layout.length_at >= 0:
+        digits = fields[layout.length_at][1]
+        if not digits.isdigit() or len(digits) > 18:
+            return None
+        framing, length = SIZED, int(digits)
+    elif layout.encoding_at >= 0:
+        if fields[layout.encoding_at][1] != b"chunked":
+            return None
+        framing = _CHUNKED
+    else:
+        persists = False
+    headers = list(layout.keep(fields))
+    return ResponseHead(status, reason, size, headers, framing, length, persists, layout.dated, layout.grpc)
 
 
 _STATUS_LINES = {
@@ -174,7 +201,7 @@ def frame(  # noqa: C901, PLR0912 - one pass, for it runs for every response
     framing, persists, suspect, length = _CLOSE, not old, False, 0
     headers = head.headers
     keep = headers.append
-    kind_of = _KINDS.get
+    kind_of = KINDS.get
     tokens: list[bytes] | None = None
     for field in fields:
         name, value = field
@@ -194,7 +221,7 @@ def frame(  # noqa: C901, PLR0912 - one pass, for it runs for every response
                 suspect = True
             else:
                 tokens = [*(tokens or ()), *(token.strip(b" \t") for token in value.lower().split(b","))]
-        elif kind >= LENGTH:
+        elif kind in {LENGTH, ENCODING}:
             if framing is not _CLOSE:
                 raise protocol_error("two of Content-Length and Transfer-Encoding")
             if kind == LENGTH:
