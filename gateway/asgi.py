@@ -9,9 +9,11 @@ import asyncio
 import logging
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin import AdminListener
+from gateway.admin.metrics import control_families
 from gateway.config import ConfigError, render
 from gateway.control import Control
 from gateway.control.pauses import considerate
@@ -168,6 +170,7 @@ class Gateway:
             control.load_first()
         await control.start()
         self.telemetry.certificates, self.telemetry.gently = control.tls.certificates, considerate
+        self.telemetry.control = partial(control_families, control)
         self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation
         self.telemetry.security = control.security

@@ -9,11 +9,13 @@ Lifetime: process.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import httpx
 
 from gateway.admin import AdminListener
+from gateway.admin.metrics import control_families
 from gateway.asgi import configured_paths
 from gateway.calls import Call
 from gateway.control.outbound import OutboundControl
@@ -57,6 +59,7 @@ class Transport(httpx.AsyncBaseTransport):
         """The writer of this transport's state."""
         self.control.load_first()
         self.telemetry = Telemetry()
+        self.telemetry.control = partial(control_families, self.control)
         self.recorder = Recorder()
         """The last calls, and the last that failed."""
         self.telemetry.observe(self.recorder.record)

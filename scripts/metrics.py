@@ -6,8 +6,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.admin.metrics import ControlMetrics
-from gateway.control import Control
 from gateway.telemetry.catalog import BOUNDS, CATALOG, ISTIO_LABELS
 
 if TYPE_CHECKING:
@@ -48,14 +46,11 @@ class Line(NamedTuple):
 
 
 def lines() -> Iterator[Line]:
-    """Every metric: the catalog's and the control path's."""
+    """Every metric of the catalog."""
     for metric in CATALOG:
         joins = metric.merge if metric.kind == "gauge" else "sum"
         labels = ("see below",) if metric.labels == ISTIO_LABELS else metric.labels
         yield Line(metric.name, metric.kind, labels, metric.text, joins)
-    for family in ControlMetrics(Control([], watch=False)).collect():
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        yield Line(name, family.type, (), family.documentation, "first worker")
 
 
 def page() -> str:

@@ -19,11 +19,12 @@ from gateway.admin.clusters import clusters_json, clusters_text
 from gateway.admin.console import Console, Sources
 from gateway.admin.console.sources import no_edge
 from gateway.admin.dump import documents_json, plain, reload_json, sources_json, status_json
-from gateway.admin.metrics import CONTENT_TYPE, ControlMetrics
+from gateway.admin.metrics import CONTENT_TYPE, control_families
 from gateway.admin.pages import index
 from gateway.control.pauses import considerate
 from gateway.control.result import Outcome, State
 from gateway.routing.describe import describe_snapshot
+from gateway.telemetry.families import exposition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,9 +51,10 @@ def admin_app(
 ) -> Starlette:
     """The application.
 
-    `metrics` gives further expositions in Prometheus' text format, called in a thread. `recorder` has the
-    last exchanges, `edge` gives the client side when the server is ours; without them `/requests` and
-    `/stats.json` are not there, and pages of the console are empty.
+    `metrics` gives the exposition in Prometheus' text format, called in a thread; without it, `/metrics`
+    tells of the control path alone. `recorder` has the last exchanges, `edge` gives the client side when the
+    server is ours; without them `/requests` and `/stats.json` are not there, and pages of the console are
+    empty.
     """
     pages = _Pages(control, metrics)
     console = Console(Sources(control, recorder, edge))
@@ -82,8 +84,7 @@ def admin_app(
 class _Pages:
     def __init__(self, control: Control, metrics: Callable[[], bytes] | None) -> None:
         self._control = control
-        own = ControlMetrics(control).exposition
-        self._expositions = (own,) if metrics is None else (metrics, own)
+        self._exposition = metrics or (lambda: exposition(control_families(control)))
 
     async def index(self, _request: Request) -> Response:
         return HTMLResponse(index(self._control))
@@ -124,7 +125,7 @@ class _Pages:
         return PlainTextResponse("format is json or text\n", 400)
 
     async def metrics(self, _request: Request) -> Response:
-        text = await _in_thread(lambda: b"".join(exposition() for exposition in self._expositions))
+        text = await _in_thread(self._exposition)
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
     async def reload(self, _request: Request) -> Response:

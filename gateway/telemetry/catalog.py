@@ -228,6 +228,22 @@ JWT_CACHE = _counter(
     "result",
 )
 
+# -- configuration -----------------------------------------------------------------------------
+
+RELOADS = _counter("gateway_config_reloads_total", "Configurations applied, each process' first included.")
+RELOAD_ERRORS = _counter("gateway_config_reload_errors_total", "Configurations refused.")
+GENERATION = _gauge(
+    "gateway_config_generation",
+    "Number of the serving generation; each process counts its own.",
+    merge="max",
+)
+CONFIG_INFO = _gauge(
+    "gateway_config_info", "Processes that serve these files; two digests: not all serve the same.", "digest"
+)
+RELOADED = _gauge("gateway_config_last_reload_successful", "1 unless refused.", merge="min")
+APPLIED = _gauge("gateway_config_applied_timestamp_seconds", "When it began to serve.", merge="max")
+READY = _gauge("gateway_ready", "1 while traffic should come here.", merge="min")
+
 # -- telemetry itself --------------------------------------------------------------------------
 
 LOG_LINES = _counter("gateway_access_log_lines_total", "Lines of the access log that were written.")
@@ -259,5 +275,4 @@ UNKNOWN: Final = "unknown"
 """Istio's word for a label without value."""
 
 CATALOG: Final = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))
-"""All of them, in this order. Beside them: what the control path counts (`gateway.admin.metrics`) and
-`process_*` and `python_gc_*` of prometheus_client."""
+"""All of them, in this order. Beside them: `process_*` and `python_gc_*` of prometheus_client."""

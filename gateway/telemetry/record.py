@@ -58,6 +58,8 @@ class Telemetry:
         """Whose keys and rate limits are told of."""
         self.policies: Callable[[], PolicyCounts | None] = lambda: None
         """Gives what authorization policies counted."""
+        self.control: Callable[[], Iterable[Family]] = tuple
+        """Gives the numbers of the control path."""
         self.gently: Callable[[], AbstractContextManager[None]] = nullcontext
         """Surrounds what a thread of ours does: `gateway.control.pauses.considerate`."""
         self._observers: tuple[Callable[[Exchange, float], None], ...] = ()
@@ -137,6 +139,7 @@ class Telemetry:
         yield Family(catalog.LOG_DROPPED, {(): self.log.dropped})
         if self._tracing is not None:
             yield self._tracing.decisions.read()
+        yield from self.control()
         yield from self.runtime.read()
 
     def close(self) -> None:
