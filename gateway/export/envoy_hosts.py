@@ -39,8 +39,8 @@ class Entry(NamedTuple):
     @property
     def name(self) -> str:
         """As Istio names routes in logs."""
-        parts = [self.http.name, self.match.name if self.match else None]
-        return ".".join(part for part in parts if part)
+        own = f".{self.match.name}" if self.match is not None and self.match.name else ""
+        return f"{self.http.name or ''}{own}"
 
     @property
     def catches_all(self) -> bool:

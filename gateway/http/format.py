@@ -57,10 +57,8 @@ class Facts(Protocol):
     """As they stand now: what the upstream gets or got. Request header operations replace this list."""
     response_headers: Headers
     """As they stand now; empty before there is a response. Response header operations replace this list."""
-
-    @property
-    def request_authority(self) -> bytes:
-        """`:authority` as it stands now (after a host rewrite, what the upstream got)."""
+    request_authority: bytes
+    """`:authority` as it stands now (after a host rewrite, what the upstream got)."""
 
     @property
     def request_target(self) -> bytes:

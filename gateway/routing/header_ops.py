@@ -4,7 +4,8 @@ Lifetime: config.
 
 Within a level: first `remove`, then every `set`, then every `add`. With one destination the route's and the
 destination's operations are one level, the destination's after the route's. With several, the destination is
-a level of its own and comes first, so that the route's `set` wins (as Envoy's weighted clusters do).
+a level of its own and comes first, so that the route's `set` wins (as Envoy's weighted clusters do); an
+authority that it sets is there before the route's operations look at it.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ class HeaderOps:
 class Level:
     """`remove`, `set` and `add` that are carried out together."""
 
-    __slots__ = ("_added", "_dropped", "_fixed", "_removed", "_set")
+    __slots__ = ("_added", "_authority", "_dropped", "_fixed", "_removed", "_set")
 
-    def __init__(self, operations: Iterable[HeaderOperations]) -> None:
-        """Operations in the order they are merged: the route's, then the destination's."""
+    def __init__(self, operations: Iterable[HeaderOperations], authority: bytes | None = None) -> None:
+        """Operations in the order they are merged: the route's, then the destination's.
+
+        `authority`: what operators find as the request's; None: what it is.
+        """
         merged = list(operations)
+        self._authority = authority
         self._removed = frozenset(name.lower().encode() for one in merged for name in one.remove)
         self._set = [item for one in merged for item in _formats(one.set)]
         self._added = [item for one in merged for item in _formats(one.add)]
@@ -88,6 +93,8 @@ class Level:
             kept += self._fixed
             return kept
         publish(facts, kept)
+        if self._authority is not None:
+            facts.request_authority = self._authority
         # Every value is rendered before any is put in place, as Envoy does.
         replacing = {name: value for name, value in _rendered(self._set, facts) if value}
         added = [pair for pair in _rendered(self._added, facts) if pair[1]]
@@ -114,7 +121,8 @@ def compile_request_ops(
     route: HeaderOperations | None, destination: HeaderOperations | None = None, *, several: bool = False
 ) -> HeaderOps | None:
     """What is done to requests; None for nothing. `several`: the route has more than one destination."""
-    return _ops(route, destination, several, _publish_request)
+    authority = authority_override(destination) if several else None
+    return _ops(route, destination, several, _publish_request, authority)
 
 
 def compile_response_ops(
@@ -129,9 +137,15 @@ def _ops(
     destination: HeaderOperations | None,
     several: bool,
     publish: Callable[[Facts, Headers], None],
+    authority: bytes | None = None,
 ) -> HeaderOps | None:
+    """`authority`: what the destination, one of several, makes of it."""
     groups = [[destination], [route]] if several else [[route, destination]]
-    levels = [Level([one for one in group if one is not None]) for group in groups]
+    seen = [None, authority]
+    levels = [
+        Level([one for one in group if one is not None], was)
+        for group, was in zip(groups, seen, strict=False)
+    ]
     present = [level for level in levels if level]
     return HeaderOps(present, publish) if present else None
 

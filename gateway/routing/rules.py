@@ -82,7 +82,7 @@ class RuleCompiler:
             source = Source(_name(root), _name(rule.owner), rule.number, index)
             answer = _answer(http, match, port)
             yield Route(
-                _route_name(http, match),
+                route_name(http, match),
                 source,
                 compile_conditions(match, port=port),
                 common,
@@ -243,9 +243,10 @@ def _name(service: VirtualService) -> str:
     return f"{service.metadata.namespace}/{service.metadata.name}"
 
 
-def _route_name(http: HTTPRoute, match: HTTPMatchRequest | None) -> str:
-    own = match.name if match is not None else None
-    return ".".join(part for part in (http.name, own) if part)
+def route_name(http: HTTPRoute, match: HTTPMatchRequest | None) -> str:
+    """As Istio names routes in logs: `rule.match`, and `.match` of a rule without name."""
+    own = f".{match.name}" if match is not None and match.name else ""
+    return f"{http.name or ''}{own}"
 
 
 def _answer(http: HTTPRoute, match: HTTPMatchRequest | None, port: int | None) -> Answer | None:

@@ -117,7 +117,7 @@ TABLE: tuple[Difference, ...] = (
     ),
     Difference(
         when="an authority that one of several destinations sets",
-        gateway="`x-envoy-original-host` is what the client asked for",
+        gateway="`x-envoy-original-host`, and what `%REQ(x-envoy-original-host)%` tells, is what the client asked for",
         envoy="there is no `x-envoy-original-host`; or it is the destination's, where the rule's replaced that",
         why="as with any other rewrite",
         example=Ask.of(target="/authorities"),

@@ -269,8 +269,12 @@ def answers(draw: st.DrawFn) -> dict[str, Any]:
 def rules(draw: st.DrawFn) -> dict[str, Any]:
     """One element of `http`."""
     rule: dict[str, Any] = draw(st.one_of(forwards(), forwards(), forwards(), answers()))
+    if draw(st.integers(0, 3)) == 0:
+        rule["name"] = "rule"
     if draw(st.integers(0, 5)):
         rule["match"] = draw(st.lists(matches(), min_size=1, max_size=3))
+        if draw(st.integers(0, 3)) == 0:
+            rule["match"][-1]["name"] = "match"
     if "route" not in rule or draw(st.integers(0, 9)):
         return rule
     prefixes = [match["uri"]["prefix"] for match in rule.get("match", ()) if "prefix" in match.get("uri", {})]

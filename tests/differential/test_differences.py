@@ -120,7 +120,7 @@ spec:
     name: told
     headers: *told
     route: [{destination: {host: nobody.test}}]
-  - match: [{uri: {prefix: /told/unknown}}]
+  - match: [{uri: {prefix: /told/unknown}, name: unknown}]
     headers: *told
     route: [{destination: {host: unknown.test}}]
   - match: [{uri: {prefix: /told/direct}}]
@@ -139,8 +139,11 @@ spec:
     - {destination: {host: a.test}, weight: 1, headers: {request: {set: {host: destination.test}}}}
     - {destination: {host: a.test}, weight: 0}
   - match: [{uri: {prefix: /destination-authority}}]
+    headers: {request: {set: {x-a: "%%REQ(:AUTHORITY)%%"}}}
     route:
-    - {destination: {host: a.test}, weight: 1, headers: {request: {set: {host: destination.test}}}}
+    - destination: {host: a.test}
+      weight: 1
+      headers: {request: {set: {host: destination.test, x-b: "%%REQ(:AUTHORITY)%%"}}}
     - {destination: {host: a.test}, weight: 0}
   - match: [{uri: {prefix: /same-authority}}]
     rewrite: {authority: a.test}

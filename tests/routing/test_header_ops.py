@@ -62,6 +62,19 @@ def test_with_several_destinations_the_route_wins() -> None:
     assert names(operations.apply([], KnownFacts())) == ["x-b=destination", "x-a=route", "x-b=route"]
 
 
+def test_the_authority_of_one_of_several_is_there_before_the_rule_looks() -> None:
+    """Envoy gives the weighted cluster its authority between its own operations and the route's."""
+    rule = ops(set={"x-rule": "%REQ(:AUTHORITY)%"})
+    destination = ops(set={"host": "own.test", "x-own": "%REQ(:AUTHORITY)%"})
+    several = compile_request_ops(rule, destination, several=True)
+    only = compile_request_ops(rule, destination)
+    assert several is not None
+    assert only is not None
+
+    assert names(several.apply([], KnownFacts())) == ["x-own=reviews:8080", "x-rule=own.test"]
+    assert names(only.apply([], KnownFacts())) == ["x-rule=reviews:8080", "x-own=reviews:8080"]
+
+
 def test_values_see_the_headers_after_removal_and_before_the_rest() -> None:
     """All values of a level are rendered before one is put in place; the next level sees the result."""
     facts = KnownFacts()

@@ -69,7 +69,7 @@ def test_weights_of_zero_are_dropped_among_several() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "match", "name"),
-    [("", "", ""), ("name: canary, ", "", "canary"), ("", "name: chrome", "chrome"), ("name: canary, ", "name: chrome", "canary.chrome")],
+    [("", "", ""), ("name: canary, ", "", "canary"), ("", "name: chrome", ".chrome"), ("name: canary, ", "name: chrome", "canary.chrome")],
 )  # fmt: skip
 def test_a_route_is_named_by_rule_and_match(rule: str, match: str, name: str) -> None:
     """What `%ROUTE_NAME%` prints."""
