@@ -1,13 +1,14 @@
 """What is counted about finished exchanges.
 
 Lifetime: process. Labels are resolved once for each combination of route, destination, endpoint, status and
-flags; after that a request costs one look-up and a few additions. The number of series is bounded by the
-configuration and, whatever happens, by a limit; nothing that a client sends becomes a label, except where a
-Telemetry document asks for it.
+flags; after that a request costs one look-up and a few additions to the combination's tally. The number of
+series is bounded by the configuration and, whatever happens, by a limit; nothing that a client sends becomes
+a label, except where a Telemetry document asks for it.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from bisect import bisect_left
 from itertools import chain
@@ -21,6 +22,7 @@ from gateway.telemetry.events import Events
 from gateway.telemetry.families import Family, exposition
 from gateway.telemetry.labels import destination_labels, source_labels
 from gateway.telemetry.overrides import NO_OVERRIDES
+from gateway.telemetry.tally import Cells, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,25 +32,12 @@ if TYPE_CHECKING:
     from gateway.routing.route import Route
     from gateway.telemetry.overrides import Overrides
 
-MOST_ENTRIES = 20_000
-"""Resolved combinations that are remembered; beyond, they are resolved anew."""
+MOST_TALLIES = 5_000
+"""Combinations whose labels are remembered; beyond, they are resolved anew."""
+MOST_FORMER = 4
+"""Former sets of them that wait for a reader to add them up."""
 _GRPC = b"application/grpc"
 _pairs = chain.from_iterable
-
-
-class Entry:
-    """Where the numbers of one combination go; entries with the same labels share their cells."""
-
-    __slots__ = ("attempt", "duration", "received", "requests", "route", "route_seconds", "sent", "upstream")
-
-    requests: Count
-    duration: Histogram
-    received: Histogram
-    sent: Histogram
-    route: Count
-    route_seconds: Histogram
-    attempt: Count
-    upstream: Histogram
 
 
 class Counters:
@@ -56,7 +45,9 @@ class Counters:
 
     def __init__(self, *, most_series: int = MOST_SERIES, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
-        self._entries: dict[object, Entry] = {}
+        self._tallies: dict[object, Tally] = {}
+        self._former: list[list[Tally]] = []
+        self._settling = threading.Lock()
         self._requests = counts(catalog.REQUESTS, most_series)
         self._durations = histograms(catalog.DURATION, most_series)
         self._received = histograms(catalog.REQUEST_BYTES, most_series)
@@ -89,7 +80,7 @@ class Counters:
         self._source = source_labels(settings)
         self._overrides = overrides
         self._columns = overrides.columns
-        self._entries = {}
+        self._forget()
 
     def record(self, exchange: Exchange, ended_at: float) -> None:
         """Counts one finished exchange."""
@@ -101,51 +92,43 @@ class Counters:
             key = (key, _grpc_status(exchange))
         if self._columns is not None:
             key = (key, self._columns(exchange))
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entry(exchange, key)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tally(exchange, key)
         milliseconds = (ended_at - exchange.started_at) * 1000.0
-        place = bisect_left(BOUNDS, milliseconds)
-        entry.requests.value += 1
-        entry.route.value += 1
-        cell = entry.duration
-        cell.total += milliseconds
-        cell.counts[place] += 1
-        cell = entry.route_seconds
-        cell.total += milliseconds / 1000.0
-        cell.counts[place] += 1
+        tally.milliseconds += milliseconds
+        tally.durations[bisect_left(BOUNDS, milliseconds)] += 1
         size = exchange.bytes_received + (exchange.request_head or len(b"".join(_pairs(request.headers))))
-        cell = entry.received
-        cell.total += size
-        cell.counts[bisect_left(BOUNDS, size)] += 1
+        tally.received_bytes += size
+        tally.received[bisect_left(BOUNDS, size)] += 1
         size = exchange.bytes_sent + exchange.response_head
         if not exchange.response_head and (headers := exchange.response_headers) is not None:
             size += len(b"".join(_pairs(headers)))
-        cell = entry.sent
-        cell.total += size
-        cell.counts[bisect_left(BOUNDS, size)] += 1
+        tally.sent_bytes += size
+        tally.sent[bisect_left(BOUNDS, size)] += 1
         service = exchange.service_time
         if service >= 0.0:
-            cell = entry.upstream
-            cell.total += service
-            cell.counts[bisect_left(SECONDS, service)] += 1
+            tally.seconds += service
+            tally.services[bisect_left(SECONDS, service)] += 1
             if not flags and not exchange.earlier and not exchange.mirrors:
-                entry.attempt.value += 1
+                tally.plain += 1
                 return
         self.events.record(exchange)
 
     def exemplify(self, exchange: Exchange, ended_at: float, trace_id: str) -> None:
         """Ties the bucket of the duration to a trace; for traced requests, after `record`."""
         key = (exchange.route, exchange.destination, exchange.endpoint, exchange.status, exchange.flags)
-        entry = self._entries.get(key)
-        if entry is not None:
+        tally = self._tallies.get(key)
+        if tally is not None:
             milliseconds = (ended_at - exchange.started_at) * 1000.0
-            exemplars = entry.duration.exemplars or {}
+            cell = tally.cells.durations
+            exemplars = cell.exemplars or {}
             exemplars[bisect_left(BOUNDS, milliseconds)] = (trace_id, milliseconds, self._wall())
-            entry.duration.exemplars = exemplars
+            cell.exemplars = exemplars
 
     def read(self) -> Iterator[Family]:
         """Every family; may be called in a thread."""
+        self._settle()
         for cells in self._all:
             yield cells.read()
         yield from self.events.read()
@@ -157,10 +140,27 @@ class Counters:
         """These families alone in Prometheus' text format; called in a thread."""
         return exposition(self.read())
 
-    def _entry(self, exchange: Exchange, key: object) -> Entry:
+    def _settle(self) -> None:
+        """Adds up what was counted since the last time."""
+        with self._settling:
+            while self._former:
+                for tally in self._former.pop():
+                    tally.settle()
+            for tally in list(self._tallies.values()):
+                tally.settle()
+
+    def _forget(self) -> None:
+        """Begins with no tallies; those there are wait to be read."""
+        if self._tallies:
+            self._former.append(list(self._tallies.values()))
+            self._tallies = {}
+        if len(self._former) > MOST_FORMER:
+            self._settle()  # Nobody reads them.
+
+    def _tally(self, exchange: Exchange, key: object) -> Tally:
         """Resolves the labels of a combination that is new."""
-        if len(self._entries) >= MOST_ENTRIES:
-            self._entries = {}
+        if len(self._tallies) >= MOST_TALLIES:
+            self._forget()
         destination, endpoint, route = exchange.destination, exchange.endpoint, exchange.route
         grpc = (exchange.request.header(b"content-type") or b"").startswith(_GRPC)
         labels = {
@@ -173,24 +173,25 @@ class Counters:
             "connection_security_policy": catalog.UNKNOWN,
         }
         columns = () if self._columns is None else self._columns(exchange)
-        entry = self._entries[key] = Entry()
+        cells = Cells()
         apply = self._overrides.apply
         # A metric that is disabled is counted where nobody looks.
         changed = apply(catalog.REQUESTS, labels, columns)
-        entry.requests = Count() if changed is None else self._requests.of(changed)
-        entry.duration, entry.received, entry.sent = (
-            Histogram(len(BOUNDS)) if changed is None else cells.of(changed)
-            for cells in (self._durations, self._received, self._sent)
-            for changed in [apply(cells.metric, labels, columns)]
+        cells.requests = Count() if changed is None else self._requests.of(changed)
+        cells.durations, cells.received, cells.sent = (
+            Histogram(len(BOUNDS)) if changed is None else series.of(changed)
+            for series in (self._durations, self._received, self._sent)
+            for changed in [apply(series.metric, labels, columns)]
         )
         names = ("", "") if route is None else (route.virtual_service, route_label(route))
         outcome = f"{exchange.status // 100}xx" if exchange.status else "0"
-        entry.route = self._routes.at(*names, outcome, labels["response_flags"])
-        entry.route_seconds = self._route_seconds.at(*names)
+        cells.route = self._routes.at(*names, outcome, labels["response_flags"])
+        cells.route_seconds = self._route_seconds.at(*names)
         cluster = "" if destination is None else destination.cluster_name
-        entry.upstream = self._upstream.at(cluster) if cluster else Histogram(len(SECONDS))
-        entry.attempt = Count() if endpoint is None else self.events.attempt(cluster, endpoint, outcome)
-        return entry
+        cells.upstream = self._upstream.at(cluster) if cluster else Histogram(len(SECONDS))
+        cells.attempts = Count() if endpoint is None else self.events.attempt(cluster, endpoint, outcome)
+        tally = self._tallies[key] = Tally(cells)
+        return tally
 
 
 def route_label(route: Route) -> str:

@@ -9,7 +9,7 @@ from support.finished import REVIEWS, finished, snapshot_of
 from gateway.http.flags import Flag
 from gateway.telemetry import catalog
 from gateway.telemetry.catalog import ISTIO_LABELS, OVERFLOW
-from gateway.telemetry.counters import Counters
+from gateway.telemetry.counters import MOST_FORMER, Counters
 from gateway.telemetry.families import exposition
 
 SNAPSHOT = snapshot_of()
@@ -158,13 +158,38 @@ def test_numbers_survive_a_reload() -> None:
     assert [value for _, value in found["istio_requests_total"]] == [2.0]
 
 
+def test_reading_twice_counts_nothing_twice() -> None:
+    """What was added up before is not added again, whether its labels are still remembered or not."""
+    counters = Counters()
+    for seconds in 3 * (0.0004, 0.02, 4.0):
+        counted(finished(SNAPSHOT, seconds=seconds), counters=counters)
+    found = samples(counters.exposition())
+
+    assert [value for _, value in found["istio_requests_total"]] == [9.0]
+    assert [value for _, value in found["istio_request_duration_milliseconds_count"]] == [9.0]
+    [(_, total)] = found["istio_request_duration_milliseconds_sum"]
+    assert abs(total - 3 * 4020.4) < 0.01
+    assert [value for _, value in found["gateway_upstream_attempts_total"]] == [9.0]
+
+
+def test_nothing_is_lost_while_nobody_reads() -> None:
+    """Many reloads between two scrapes."""
+    counters = Counters()
+    for _ in range(3 * MOST_FORMER):
+        counters.follow(SETTINGS)
+        counters.record(*finished(SNAPSHOT))
+    found = samples(counters.exposition())
+
+    assert [value for _, value in found["istio_requests_total"]] == [3.0 * MOST_FORMER]
+
+
 def test_old_generations_are_not_kept_alive() -> None:
     """What was resolved for routes that are gone is forgotten."""
     counters = Counters()
     counted(finished(SNAPSHOT), counters=counters)
     counters.follow(SETTINGS)
 
-    assert counters._entries == {}
+    assert counters._tallies == {}
 
 
 def test_a_trace_stands_beside_its_bucket_in_openmetrics() -> None:
