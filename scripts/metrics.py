@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 HEAD = """\
 # Metrics
 
-`GET /metrics` (or `/stats/prometheus`) on the admin listener, in Prometheus' text format. This page is made
-by `scripts/docs` from the metrics themselves; [Observability](observability.md) says what to do with them.
+`GET /metrics` (or `/stats/prometheus`) on the admin listener, in Prometheus' text format, or in OpenMetrics
+with exemplars for who asks for it. This page is made by `scripts/docs` from the metrics themselves;
+[Observability](observability.md) says what to do with them.
 
 Numbers are of the whole gateway: with several workers, counters and histograms add up, and the last column
 says how gauges join. Label values come from the configuration, never from what clients send, unless a
@@ -77,11 +78,17 @@ In this order: {", ".join(f"`{label}`" for label in ISTIO_LABELS)}.
 The gateway reports as `reporter="source"`. `source_*` is the gateway itself (`labels`, `namespace` and
 `serverName` of GatewaySettings), `destination_*` is the cluster's host and the labels of the endpoint that
 answered (`app`, `version`, `service.istio.io/canonical-name`...), never the Host header. What is not known
-is `unknown`, as in Istio. `response_code` is `0` for a client that left; `response_flags` are Envoy's, in the
-order they were set; `grpc_response_status` is there for answers that carry it in their headers.
+is `unknown`, as in Istio. `source_principal` and `destination_principal` are the SPIFFE IDs that the gateway
+and the endpoint showed each other, read when a series begins; `connection_security_policy` is always
+`unknown`: only the reporter at the destination says `mutual_tls` or `none`. `response_code` is `0` for a
+client that left; `response_flags` are Envoy's, in the order they were set; `grpc_response_status` is there
+for answers that carry it in their headers.
 
 Bounds of their histograms: {", ".join(f"{bound:.10g}" for bound in BOUNDS)} milliseconds or bytes. Those in
 seconds have the same bounds divided by a thousand.
+
+Istio's metrics that are not here: `istio_request_messages_total` and `istio_response_messages_total` count
+gRPC messages, which need HTTP/2; `istio_tcp_*` are of TCP routes.
 """)
     return "".join(parts)
 

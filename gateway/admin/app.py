@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -19,7 +20,8 @@ from gateway.admin.clusters import clusters_json, clusters_text
 from gateway.admin.console import Console, Sources
 from gateway.admin.console.sources import no_edge
 from gateway.admin.dump import documents_json, plain, reload_json, sources_json, status_json
-from gateway.admin.metrics import CONTENT_TYPE, control_families
+from gateway.admin.formats import OPENMETRICS, TEXT, wants_openmetrics
+from gateway.admin.metrics import control_families
 from gateway.admin.pages import index
 from gateway.control.pauses import considerate
 from gateway.control.result import Outcome, State
@@ -36,6 +38,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+class Exposition(Protocol):
+    """Writes metrics: `Telemetry.exposition`."""
+
+    def __call__(self, *, openmetrics: bool) -> bytes:
+        """Prometheus' text format, or OpenMetrics."""
+
+
 LOGGERS = "gateway"
 """Root of the loggers whose level can be set here."""
 
@@ -44,17 +54,16 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 
 def admin_app(
     control: Control,
-    metrics: Callable[[], bytes] | None = None,
+    metrics: Exposition | None = None,
     *,
     recorder: Recorder | None = None,
     edge: Callable[[], Any] = no_edge,
 ) -> Starlette:
     """The application.
 
-    `metrics` gives the exposition in Prometheus' text format, called in a thread; without it, `/metrics`
-    tells of the control path alone. `recorder` has the last exchanges, `edge` gives the client side when the
-    server is ours; without them `/requests` and `/stats.json` are not there, and pages of the console are
-    empty.
+    `metrics` writes all numbers, called in a thread; without it, `/metrics` tells of the control path alone.
+    `recorder` has the last exchanges, `edge` gives the client side when the server is ours; without them
+    `/requests` and `/stats.json` are not there, and pages of the console are empty.
     """
     pages = _Pages(control, metrics)
     console = Console(Sources(control, recorder, edge))
@@ -82,9 +91,9 @@ def admin_app(
 
 
 class _Pages:
-    def __init__(self, control: Control, metrics: Callable[[], bytes] | None) -> None:
+    def __init__(self, control: Control, metrics: Exposition | None) -> None:
         self._control = control
-        self._exposition = metrics or (lambda: exposition(control_families(control)))
+        self._exposition = metrics or partial(_control_alone, control)
 
     async def index(self, _request: Request) -> Response:
         return HTMLResponse(index(self._control))
@@ -124,9 +133,11 @@ class _Pages:
             return PlainTextResponse(await _in_thread(lambda: clusters_text(clusters)))
         return PlainTextResponse("format is json or text\n", 400)
 
-    async def metrics(self, _request: Request) -> Response:
-        text = await _in_thread(self._exposition)
-        return Response(text, headers={"content-type": CONTENT_TYPE})
+    async def metrics(self, request: Request) -> Response:
+        openmetrics = wants_openmetrics(",".join(request.headers.getlist("accept")))
+        text = await _in_thread(lambda: self._exposition(openmetrics=openmetrics))
+        kind = OPENMETRICS if openmetrics else TEXT
+        return Response(text, headers={"content-type": kind, "vary": "accept"})
 
     async def reload(self, _request: Request) -> Response:
         result = await self._control.reload("admin")
@@ -148,6 +159,10 @@ class _Pages:
             return PlainTextResponse("no such logger; GET /logging lists them\n", 404)
         logging.getLogger(name).setLevel(level.upper())
         return await _json(_levels)
+
+
+def _control_alone(control: Control, *, openmetrics: bool) -> bytes:
+    return exposition(control_families(control), openmetrics=openmetrics)
 
 
 def _levels() -> dict[str, str]:

@@ -22,6 +22,7 @@ from gateway.config.settings import host_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gateway.admin.app import Exposition
     from gateway.control.control import Control
     from gateway.telemetry.recorder import Recorder
 
@@ -70,11 +71,11 @@ class AdminListener:
         *,
         address: str | None = None,
         hosts: Iterable[str] = (),
-        metrics: Callable[[], bytes] | None = None,
+        metrics: Exposition | None = None,
         recorder: Recorder | None = None,
         edge: Callable[[], Any] = no_edge,
     ) -> None:
-        """`metrics`: expositions for `/metrics`. `recorder`: the last exchanges, for the console. `edge`: the
+        """`metrics`: writes `/metrics`. `recorder`: the last exchanges, for the console. `edge`: the
         lifespan state's `Edge` when there is one.
         """
         self._given = address

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from gateway.control.control import Control
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus' text format. Not OpenMetrics: its end marker would keep two expositions from being joined."""
-
 DIGEST = 12
 """Characters of the configuration's digest that tell it from others."""
 

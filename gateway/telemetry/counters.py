@@ -20,7 +20,7 @@ from gateway.telemetry.catalog import BOUNDS, SECONDS
 from gateway.telemetry.cells import MOST_SERIES, Count, Histogram, counts, histograms
 from gateway.telemetry.events import Events
 from gateway.telemetry.families import Family, exposition
-from gateway.telemetry.labels import destination_labels, source_labels
+from gateway.telemetry.labels import destination_labels, principal_labels, source_labels
 from gateway.telemetry.overrides import NO_OVERRIDES
 from gateway.telemetry.tally import Cells, Tally
 
@@ -88,10 +88,8 @@ class Counters:
         flags = exchange.flags
         key: object = (exchange.route, exchange.destination, exchange.endpoint, exchange.status, flags)
         kind = request.header_map.get(b"content-type")
-        if kind is not None and kind[:16] == _GRPC:
-            key = (key, _grpc_status(exchange))
-        if self._columns is not None:
-            key = (key, self._columns(exchange))
+        if self._columns is not None or (kind is not None and kind[:16] == _GRPC):
+            key = self._finer(exchange, key)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tally(exchange, key)
@@ -118,7 +116,7 @@ class Counters:
     def exemplify(self, exchange: Exchange, ended_at: float, trace_id: str) -> None:
         """Ties the bucket of the duration to a trace; for traced requests, after `record`."""
         key = (exchange.route, exchange.destination, exchange.endpoint, exchange.status, exchange.flags)
-        tally = self._tallies.get(key)
+        tally = self._tallies.get(self._finer(exchange, key))
         if tally is not None:
             milliseconds = (ended_at - exchange.started_at) * 1000.0
             cell = tally.cells.durations
@@ -157,6 +155,12 @@ class Counters:
         if len(self._former) > MOST_FORMER:
             self._settle()  # Nobody reads them.
 
+    def _finer(self, exchange: Exchange, key: object) -> object:
+        """`key` with what else tells combinations apart: gRPC's status, and tags of Telemetry documents."""
+        if (exchange.request.header_map.get(b"content-type") or b"").startswith(_GRPC):
+            key = (key, _grpc_status(exchange))
+        return key if self._columns is None else (key, self._columns(exchange))
+
     def _tally(self, exchange: Exchange, key: object) -> Tally:
         """Resolves the labels of a combination that is new."""
         if len(self._tallies) >= MOST_TALLIES:
@@ -166,6 +170,7 @@ class Counters:
         labels = {
             **self._source,
             **destination_labels(destination, endpoint),
+            **principal_labels(endpoint),
             "request_protocol": "grpc" if grpc else "http",
             "response_code": str(exchange.status),
             "grpc_response_status": _grpc_status(exchange) if grpc else "",

@@ -5,7 +5,8 @@ Lifetime: config. Resolved once for each pair of destination and endpoint, never
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from gateway.telemetry.catalog import OVERFLOW, UNKNOWN
 
@@ -21,6 +22,8 @@ CANONICAL_REVISION = ("service.istio.io/canonical-revision", "app.kubernetes.io/
 WORKLOAD = ("service.istio.io/workload-name",)
 CLUSTER = "Kubernetes"
 """Istio's name of a mesh's first cluster."""
+_SPACE: Final = re.compile(r"spiffe://[^/]+/ns/([^/]+)/")
+"""Of a SPIFFE ID: it knows its namespace better than the configuration does (Istio)."""
 
 
 def _first(labels: Mapping[str, str], names: tuple[str, ...], otherwise: str = UNKNOWN) -> str:
@@ -29,7 +32,7 @@ def _first(labels: Mapping[str, str], names: tuple[str, ...], otherwise: str = U
 
 def source_labels(settings: GatewaySettingsSpec) -> dict[str, str]:
     """Who the gateway is. It reports as `source`: a sidecar at the destination would report the same request
-    as `destination`, and its own identity is not known to the client's side (Istio: unknown).
+    as `destination`.
     """
     labels = settings.labels
     name = _first(labels, CANONICAL_NAME, settings.server_name or UNKNOWN)
@@ -64,9 +67,22 @@ _NOWHERE = dict.fromkeys(
 )
 
 
-def destination_labels(
-    destination: Destination | None, endpoint: Endpoint | None, principal: str = ""
-) -> dict[str, str]:
+def principal_labels(endpoint: Endpoint | None) -> dict[str, str]:
+    """Who showed which certificate on the way to an endpoint: the gateway, and the endpoint at its last
+    handshake. Unknown without TLS, or without a URI in it (Istio's source reporter: `uriSanLocalCertificate`,
+    `uriSanPeerCertificate` of the upstream connection).
+    """
+    if endpoint is None or endpoint.pool.tls is None:
+        return {}
+    found = {"source_principal": endpoint.pool.tls.context.local_uri or UNKNOWN}
+    if endpoint.principal:
+        found["destination_principal"] = endpoint.principal
+        if (space := _SPACE.match(endpoint.principal)) is not None:
+            found["destination_workload_namespace"] = space[1]
+    return found
+
+
+def destination_labels(destination: Destination | None, endpoint: Endpoint | None) -> dict[str, str]:
     """Where a request went: the cluster's host, never the Host header; unknown when no route took it."""
     if destination is None:
         return _NOWHERE
@@ -86,7 +102,6 @@ def destination_labels(
     found.update(
         destination_workload=_first(labels, WORKLOAD, name),
         destination_workload_namespace=config.namespace,
-        destination_principal=principal or UNKNOWN,
         destination_app=_first(labels, ("app",), name),
         destination_version=_first(labels, ("version",), subset or UNKNOWN),
         destination_canonical_service=name,

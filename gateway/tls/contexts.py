@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -80,6 +80,8 @@ class ClientContext(ssl.SSLContext):
 
     sessions: dict[str, ssl.SSLObject]
     """The last connection to each server name: its session may come long after its handshake."""
+    local_uri: str
+    """The first URI in the certificate that it shows, a SPIFFE ID in a mesh; empty: none."""
 
     def remember(self, connection: ssl.SSLObject, name: str) -> None:
         """Offers the session of a connection, whose other side is who it should be, to the next one."""
@@ -154,7 +156,7 @@ def client_context(settings: ClientTLSSettings, materials: Sequence[Material]) -
     Without authorities of its own the system's are believed.
     """
     context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sessions = {}
+    context.sessions, context.local_uri = {}, ""
     context.check_hostname = False
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     _limit(context, None, None)
@@ -169,6 +171,10 @@ def client_context(settings: ClientTLSSettings, materials: Sequence[Material]) -
     for material in materials:
         if material.certificate:
             _load_pair(context, material)
+            with suppress(Unreadable):
+                context.local_uri = next(
+                    iter(parsed(ssl.PEM_cert_to_DER_cert(_pem(material.chain[0]))).uris), ""
+                )
     return context
 
 

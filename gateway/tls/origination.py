@@ -49,6 +49,18 @@ class Origination:
         self.context.remember(connection, self.sni)
         return ""
 
+    def principal(self, connection: ssl.SSLObject) -> str:
+        """The first URI in the backend's certificate, a SPIFFE ID in a mesh; empty: none, or nobody verified
+        it.
+        """
+        if self.context.verify_mode is ssl.CERT_NONE:
+            return ""
+        der = connection.getpeercert(True)
+        try:
+            return next(iter(parsed(der).uris), "") if der is not None else ""
+        except Unreadable:
+            return ""
+
     def _carries(self, connection: ssl.SSLObject) -> bool:
         der = connection.getpeercert(True)
         try:

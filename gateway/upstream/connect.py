@@ -65,10 +65,12 @@ async def _connect(endpoint: Endpoint, config: ClusterConfig) -> Connection:
         transport, connection = await loop.create_unix_connection(protocol, path, **secure)
     if tls is not None:
         connection.tls = tls
-        stranger = tls.breach(transport.get_extra_info("ssl_object"))
+        secured = transport.get_extra_info("ssl_object")
+        stranger = tls.breach(secured)
         if stranger:
             connection.close()
             raise _unsecured(stranger)
+        endpoint.principal = tls.principal(secured)
     return connection
 
 

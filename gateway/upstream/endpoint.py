@@ -28,6 +28,7 @@ class Endpoint:
         "idle",
         "pool",
         "port",
+        "principal",
         "requests",
         "retired",
         "since",
@@ -42,6 +43,8 @@ class Endpoint:
         self.port = port
         self.address = endpoint_address(host, port)
         """As logs print it (`%UPSTREAM_HOST%`): `10.0.0.1:80`, `[::1]:80`, a path."""
+        self.principal = ""
+        """Who answered the last handshake: `spiffe://...`; empty: no TLS, no URI in the certificate."""
         self.active = 0
         """Requests that hold a connection here, or wait for one."""
         self.requests = 0

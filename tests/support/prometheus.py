@@ -32,6 +32,13 @@ def promtool(*arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+def complaints(metrics: str) -> list[str]:
+    """What `promtool check metrics` says of a page in the text format."""
+    command = [binary("promtool"), "check", "metrics"]
+    done = subprocess.run(command, input=metrics, capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).splitlines()
+
+
 class Prometheus:
     """Scrapes and answers queries. A context manager."""
 
@@ -42,6 +49,7 @@ class Prometheus:
             f"--config.file={config}",
             f"--storage.tsdb.path={storage}",
             f"--web.listen-address=127.0.0.1:{self._port}",
+            "--enable-feature=exemplar-storage",
             "--log.level=warn",
         ]
 
@@ -70,11 +78,19 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The samples of an instant query; fails when Prometheus does not take it."""
-        path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        found: list[dict[str, Any]] = self._asked("query", query=expression)["result"]
+        return found
+
+    def exemplars(self, selector: str) -> list[dict[str, Any]]:
+        """The exemplars of series in the last hour."""
+        now = time.time()
+        series = self._asked("query_exemplars", query=selector, start=str(now - 3600), end=str(now))
+        return [exemplar for item in series for exemplar in item["exemplars"]]
+
+    def _asked(self, what: str, **parameters: str) -> Any:
         try:
-            answer = json.loads(self._get(path))
+            answer = json.loads(self._get(f"/api/v1/{what}?{urllib.parse.urlencode(parameters)}"))
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{expression}\n{error.read().decode()}") from None
+            raise AssertionError(f"{parameters}\n{error.read().decode()}") from None
         assert answer["status"] == "success"
-        result: list[dict[str, Any]] = answer["data"]["result"]
-        return result
+        return answer["data"]

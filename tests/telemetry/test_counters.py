@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 from support.finished import REVIEWS, finished, snapshot_of
@@ -192,11 +193,12 @@ def test_old_generations_are_not_kept_alive() -> None:
     assert counters._tallies == {}
 
 
-def test_a_trace_stands_beside_its_bucket_in_openmetrics() -> None:
-    """From a slow bucket to the trace of a slow request."""
+@pytest.mark.parametrize("kind", [b"text/plain", b"application/grpc-web"])
+def test_a_trace_stands_beside_its_bucket_in_openmetrics(kind: bytes) -> None:
+    """From a slow bucket to the trace of a slow request, gRPC's as well."""
     counters = Counters(wall=lambda: 1000.0)
     counters.follow(SETTINGS)
-    exchange, end = finished(SNAPSHOT, seconds=0.2)
+    exchange, end = finished(SNAPSHOT, seconds=0.2, headers=[(b"content-type", kind)])
     counters.record(exchange, end)
     counters.exemplify(exchange, end, "0af7651916cd43dd8448eb211c80319c")
     text = exposition(counters.read(), openmetrics=True).decode()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 from prometheus_client.parser import text_string_to_metric_families as parse
 from support.finished import REVIEWS, finished, snapshot_of
 
+from gateway.admin.metrics import control_families
+from gateway.control import Control
 from gateway.security.counts import PolicyCounts
 from gateway.security.state import SecurityState
 from gateway.server.refusal import BAD_HOST, Refusals
@@ -132,8 +136,12 @@ def test_a_loop_that_was_held_up_shows() -> None:
     assert sum(lag.histogram.counts[:8]) == 0
 
 
-def test_an_exposition_has_every_family_and_is_valid() -> None:
-    """What a scrape reads: standard metrics, events, pools, runtime, process."""
+def test_an_exposition_has_every_family_and_is_valid(tmp_path: Path) -> None:
+    """What a scrape reads: standard metrics, events, pools, configuration, runtime, process."""
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(REVIEWS)
+    control = Control(routes, watch=False)
+    control.load_first()
 
     async def main() -> bytes:
         snapshot = await asyncio.to_thread(snapshot_of)
@@ -141,6 +149,7 @@ def test_an_exposition_has_every_family_and_is_valid() -> None:
         telemetry.certificates = lambda: [Held("edge", "certificate", "CN=edge", "1", "", 0.0, 1e9)]
         telemetry.policies = PolicyCounts
         telemetry.security = SecurityState()
+        telemetry.control = partial(control_families, control)
         telemetry.start(snapshot, asyncio.get_running_loop())
         exchange, _ = finished(snapshot)
         telemetry._logs = False
