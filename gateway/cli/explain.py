@@ -178,7 +178,8 @@ def _policies(label: str, verdicts: Sequence[Verdict], page: Page, indent: str =
         if verdict.kind == "PeerAuthentication":
             says = "satisfied" if verdict.matched else "not satisfied"
         dry = " (dry run)" if verdict.dry_run else ""
-        head = f"{indent}{verdict.action:<6} {verdict.policy}{dry}: {says}"
+        both = ", for the gateway and the destination" if verdict.place == "both" else ""
+        head = f"{indent}{verdict.action:<6} {verdict.policy}{dry}{both}: {says}"
         page.item("" if number else label, head)
         for reason in verdict.reasons:
             page.item("", (f"{indent}       {reason}", FAINT))

@@ -115,7 +115,9 @@ def _decision(told: dict[str, Any], page: Page) -> None:
     if told["changed"]:
         page.text("note", sentence(told["changed"]))
     for verdict in told["policies"]:
-        head = f"{verdict['action']} {verdict['policy']}{' (dry run)' if verdict['dry_run'] else ''}"
+        both = ", for the gateway and the destination" if verdict["place"] == "both" else ""
+        dry = " (dry run)" if verdict["dry_run"] else ""
+        head = f"{verdict['action']} {verdict['policy']}{dry}{both}"
         page.items("policy", (f"{head}: {reason}" for reason in verdict["reasons"]))
     decision = told["decision"]
     if decision is None or told["source"]:

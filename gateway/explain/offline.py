@@ -21,6 +21,7 @@ from gateway.explain.judging import at_destination, at_listener, passed
 from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM
 from gateway.http.secrets import clean_headers, clean_query, clean_target
 from gateway.routing.explain import Choice, choose
+from gateway.security import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,8 +163,14 @@ def _routed(told: Explanation, snapshot: Snapshot, route: Route, exchange: Excha
         target = target_of(item, route, request, _head(exchange, route, item))
         targets.append(replace(target, refused=refused, verdicts=verdicts))
     answer = _ended(targets) or passed(route.checks, request, "route", notes)
+    said, more = folded(told.verdicts, [target.verdicts for target in targets])
     return replace(
-        told, plan=plan_of(route, request), targets=tuple(targets), answer=answer, notes=tuple(notes)
+        told,
+        plan=plan_of(route, request),
+        verdicts=said,
+        targets=tuple(replace(target, verdicts=own) for target, own in zip(targets, more, strict=True)),
+        answer=answer,
+        notes=tuple(notes),
     )
 
 

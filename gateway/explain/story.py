@@ -16,6 +16,7 @@ from gateway.explain.plain import choice_json
 from gateway.http.flags import Flag
 from gateway.http.secrets import clean, clean_headers, clean_query
 from gateway.routing.explain import choose
+from gateway.security import folded
 
 if TYPE_CHECKING:
     from gateway.exchange.exchange import Attempt, Exchange
@@ -143,10 +144,10 @@ def _decision(exchange: Exchange, snapshot: Snapshot) -> dict[str, Any]:
         if now != then:
             changed = f"the configuration changed since: then {then} took it, now {now} would"
     target = None if exchange.destination is None else exchange.destination.target
-    said = (*at_gateway(snapshot, request), *verdicts(snapshot, target, request))
+    said, (more,) = folded(at_gateway(snapshot, request), [verdicts(snapshot, target, request)])
     return {
         "decision": choice_json(choice),
-        "policies": [asdict(verdict) for verdict in said],
+        "policies": [asdict(verdict) for verdict in (*said, *more)],
         "changed": changed,
     }
 

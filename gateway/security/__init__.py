@@ -14,6 +14,16 @@ from gateway.security.counts import PolicyCounts
 from gateway.security.explain import explain
 from gateway.security.guard import Checks, Guard
 from gateway.security.scope import Target, Workload
-from gateway.security.verdicts import Decision, Verdict
+from gateway.security.verdicts import Decision, Verdict, folded
 
-__all__ = ["Checks", "Decision", "Guard", "PolicyCounts", "Target", "Verdict", "Workload", "explain"]
+__all__ = [
+    "Checks",
+    "Decision",
+    "Guard",
+    "PolicyCounts",
+    "Target",
+    "Verdict",
+    "Workload",
+    "explain",
+    "folded",
+]

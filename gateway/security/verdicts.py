@@ -5,7 +5,7 @@ Lifetime: request; nothing here runs while requests are served.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Verdict:
     action: str
     """ALLOW, DENY, AUDIT or CUSTOM; STRICT or PERMISSIVE of a PeerAuthentication."""
     place: str
-    """`gateway`, when the document is for this gateway itself, or else `destination`."""
+    """`gateway`, when the document is for this gateway itself, `destination`, or `both`."""
     matched: bool
     """Whether one of its rules takes the request; of STRICT, whether the certificate it wants is there."""
     rule: int | None = None
@@ -39,6 +39,24 @@ class Verdict:
     """Only counted and logged."""
     reasons: tuple[str, ...] = ()
     """One sentence a rule: why it takes the request, or what of it does not hold."""
+
+
+def folded(
+    gateway: Sequence[Verdict], destinations: Sequence[Sequence[Verdict]]
+) -> tuple[tuple[Verdict, ...], tuple[tuple[Verdict, ...], ...]]:
+    """The same without what is said twice: a verdict for the gateway that every destination repeats is one
+    for `both`, and theirs no more.
+    """
+    repeated = {
+        verdict
+        for verdict in gateway
+        if destinations and all(replace(verdict, place="destination") in said for said in destinations)
+    }
+    left = {replace(verdict, place="destination") for verdict in repeated}
+    return (
+        tuple(replace(verdict, place="both") if verdict in repeated else verdict for verdict in gateway),
+        tuple(tuple(verdict for verdict in said if verdict not in left) for said in destinations),
+    )
 
 
 @dataclass(frozen=True, slots=True)

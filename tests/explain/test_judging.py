@@ -173,3 +173,38 @@ def test_without_a_token_nothing_is_believed(token: str) -> None:
 
     assert told.answer is not None
     assert told.answer.status in {401, 403}
+
+
+STRICT = """\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default}
+spec: {mtls: {mode: STRICT}}
+"""
+LAX = """\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: lax}
+spec:
+  selector: {matchLabels: {version: v1}}
+  mtls: {mode: PERMISSIVE}
+"""
+
+
+def test_what_is_demanded_twice_is_told_once() -> None:
+    """By the gateway and by the destination: one verdict that says both."""
+    told = asked(compiled(STRICT), "/")
+
+    assert [(item.policy, item.place) for item in told.verdicts] == [("default/default", "both")]
+    assert [target.verdicts for target in told.targets] == [()]
+
+
+def test_a_destination_that_says_otherwise_speaks_for_itself() -> None:
+    """It overrides what the gateway's own document demands."""
+    told = asked(compiled(STRICT, LAX), "/")
+
+    assert told.answer is None
+    assert [(item.policy, item.place) for item in told.verdicts] == [("default/default", "gateway")]
+    assert [(item.policy, item.action) for item in told.targets[0].verdicts] == [
+        ("default/lax", "PERMISSIVE")
+    ]

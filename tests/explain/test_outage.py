@@ -256,6 +256,28 @@ spec:
     run(tmp_path, answering, REVIEWS, play, more=denying)
 
 
+STRICT = """
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default}
+spec: {mtls: {mode: STRICT}}
+"""
+
+
+def test_a_certificate_that_is_demanded_twice_is_told_once(tmp_path: Path) -> None:
+    """The gateway and the destination are under the same PeerAuthentication."""
+
+    async def play(gateway: Remembering) -> None:
+        assert b" 403 " in await gateway.running.get()
+        await gateway.ended()
+        page = " ".join((await gateway.run("why", "last")).output.split())
+        assert page.count("STRICT default/default") == 1
+        assert "STRICT default/default, for the gateway and the destination: the connection has" in page
+
+    run(tmp_path, answering, REVIEWS, play, more=STRICT)
+
+
 def test_a_client_that_leaves(tmp_path: Path) -> None:
     """Nobody upstream is blamed."""
 
