@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.http.headers import Headers
     from gateway.http.host import Authority
+    from gateway.http.section import Section
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -41,6 +42,8 @@ class Downstream(Protocol):
     headers: Headers
     authority: Authority | None
     """The Host header taken apart, when the server has done so."""
+    section: Section | None
+    """Where headers and authority come from, when the server has judged them to be ordinary."""
 
     @property
     def resume(self) -> Callable[[], None] | None:
@@ -84,6 +87,7 @@ class AsgiDownstream:
         "query",
         "raw_path",
         "resume",
+        "section",
     )
 
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -101,6 +105,7 @@ class AsgiDownstream:
         self.query: bytes = scope["query_string"]
         self.headers: Headers = list(scope["headers"])
         self.authority: Authority | None = None
+        self.section: Section | None = None
         self.place = Place(
             scope.get("client"),
             scope.get("server"),

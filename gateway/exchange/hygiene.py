@@ -2,8 +2,10 @@
 
 Lifetime: config (compiled from GatewaySettings once a generation).
 
-Every header name is classified once and remembered, so an ordinary header costs one dictionary look-up.
-Our own server has judged the head before; behind other servers `_judge` repeats what it can.
+What follows from the header section and the connection alone is found out once for all requests of a
+connection that have the same section. Every header name is classified once and remembered, so an ordinary
+header costs one dictionary look-up. Our own server has judged the head before; behind other servers `_judge`
+repeats what it can.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.exchange.downstream import Downstream
     from gateway.exchange.exchange import Exchange
     from gateway.http.headers import Headers
+    from gateway.http.place import Place
 
 PASS, DROP, HOST, CONNECTION, FRAMING, LENGTH, FORWARDED_FOR, FORWARDED, REQUEST_ID, REFUSE = range(10)
 
@@ -70,6 +73,41 @@ NO_BODY = -1
 CHUNKED = -2
 
 
+class Admitted:
+    """What becomes of a header section on one connection. Requests share it: nobody changes it."""
+
+    __slots__ = (
+        "authority",
+        "body",
+        "by",
+        "client_ip",
+        "header_map",
+        "headers",
+        "host",
+        "request_id",
+        "scheme",
+    )
+
+    def __init__(
+        self, by: Hygiene, headers: Headers, authority: bytes, host: str, place: Place, body: int = NO_BODY
+    ) -> None:
+        self.by = by
+        """Whose rules it was admitted by."""
+        self.headers = headers
+        """What is passed on, and what we add, but for the request id."""
+        self.authority = authority
+        """The Host header."""
+        self.host = host
+        """Its host, canonical."""
+        self.body = body
+        """How long the request body is; `NO_BODY` or `CHUNKED`."""
+        self.scheme = place.scheme
+        self.client_ip = place.peer_ip
+        self.request_id = ""
+        """One that is believed; empty: there is none."""
+        self.header_map: dict[bytes, bytes] = {}
+
+
 class Hygiene:
     """Admits requests under one generation's settings."""
 
@@ -83,19 +121,48 @@ class Hygiene:
         self._underscore = {"ALLOW": PASS, "DROP": DROP, "REJECT": REFUSE}[settings.underscore_headers]
         self._kinds = dict(_KINDS)
 
-    def admit(  # noqa: C901, PLR0912 - one pass, for it runs for every request
-        self, exchange: Exchange, downstream: Downstream
-    ) -> Reply | None:
+    def admit(self, exchange: Exchange, downstream: Downstream) -> Reply | None:
         """Gives `exchange` its canonical request, id and body; or returns the reply that refuses it."""
-        authority = downstream.authority
-        if authority is None:
-            refused = self._judge(downstream)
-            if refused is not None:
-                return refused
+        if downstream.authority is None and (refused := self._judge(downstream)) is not None:
+            return refused
         path = canonical(downstream.raw_path, self._rules, downstream.query)
         if isinstance(path, Reply):
             return path
-        place = downstream.place
+        section, place = downstream.section, downstream.place
+        if section is None or section.headers is not downstream.headers:
+            admitted = self._examine(downstream, place)
+        elif (admitted := section.admitted) is None or admitted.by is not self:
+            admitted = self._examine(downstream, place)
+            if isinstance(admitted, Admitted):
+                section.admitted = admitted
+        if isinstance(admitted, Reply):
+            return admitted
+        exchange.request_id = request_id = admitted.request_id or new_request_id()
+        exchange.body = admitted.body
+        headers, header_map = admitted.headers.copy(), admitted.header_map.copy()
+        encoded = header_map[b"x-request-id"] = request_id.encode()
+        headers.append((b"x-request-id", encoded))
+        exchange.request = request = Request(
+            downstream.method,
+            admitted.scheme,
+            admitted.authority,
+            admitted.host,
+            path,
+            downstream.query,
+            headers,
+            place.port,
+            place.peer_ip,
+            admitted.client_ip,
+            header_map,
+        )
+        request.peer = place.peer
+        request.local_ip = place.local_ip
+        return None
+
+    def _examine(  # noqa: C901 - one pass over the headers
+        self, downstream: Downstream, place: Place
+    ) -> Admitted | Reply:
+        """What follows from the headers, on this connection."""
         trust = self._trust
         trusted = not trust.nobody and trust.trusts(place.peer_ip)
         host = b""
@@ -116,44 +183,27 @@ class Hygiene:
                 refused = special.read(kind, pair, headers)
                 if refused is not None:
                     return refused
-        scheme, client_ip, forwarding = place.scheme, place.peer_ip, place.forwarding
-        if special is None:
-            request_id = new_request_id()
-        else:
-            if special.nominated:
-                if special.names_protected:
-                    return BAD_CONNECTION
-                nominated = special.nominated
-                headers = [pair for pair in headers if pair[0] not in nominated]
-            exchange.body = special.body
-            request_id = special.request_id or new_request_id()
-            if trusted:
-                scheme = special.scheme or scheme
-                client_ip = trust.client(place.peer_ip, special.forwarded_for)
-                forwarding = special.forwarding(place.address, client_ip, scheme)
-        if authority is None and (authority := split_authority(host)) is None:
+        if special is not None and special.nominated:
+            if special.names_protected:
+                return BAD_CONNECTION
+            headers = [pair for pair in headers if pair[0] not in special.nominated]
+        authority = downstream.authority or split_authority(host)
+        if authority is None:
             return BAD_HOST
+        admitted = Admitted(self, headers, host, authority[0], place)
+        forwarding = place.forwarding
+        if special is not None:
+            admitted.body = special.body
+            admitted.request_id = special.request_id
+            if trusted:
+                admitted.scheme = special.scheme or place.scheme
+                admitted.client_ip = trust.client(place.peer_ip, special.forwarded_for)
+                forwarding = special.forwarding(place.address, admitted.client_ip, admitted.scheme)
         headers += forwarding
-        headers.append((b"x-request-id", request_id.encode()))
-        exchange.request_id = request_id
-        exchange.request = request = Request(
-            downstream.method,
-            scheme,
-            host,
-            authority[0],
-            path,
-            downstream.query,
-            headers,
-            place.port,
-            place.peer_ip,
-            client_ip,
-        )
-        if (tls := place.peer) is not None:
-            request.peer = tls
-            if tls.verified:
-                headers.append((b"x-forwarded-client-cert", xfcc(tls)))
-        request.local_ip = place.local_ip
-        return None
+        if place.peer is not None and place.peer.verified:
+            headers.append((b"x-forwarded-client-cert", xfcc(place.peer)))
+        admitted.header_map = dict(headers)
+        return admitted
 
     def _judge(self, downstream: Downstream) -> Reply | None:
         """The rules that our own server has applied before, for requests that come from another one."""

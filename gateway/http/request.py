@@ -48,6 +48,7 @@ class Request:
         port: int = 0,
         peer_ip: str = "",
         client_ip: str = "",
+        header_map: dict[bytes, bytes] | None = None,
     ) -> None:
         self.method = method
         """As received, case-sensitive."""
@@ -63,7 +64,7 @@ class Request:
         """Raw query without `?`; empty when there is none."""
         self.headers = headers
         """Lower-case names; hop-by-hop and untrusted headers are already gone."""
-        self.header_map = dict(headers)
+        self.header_map = dict(headers) if header_map is None else header_map
         self.repeated = len(self.header_map) != len(headers)
         """Whether some header has more than one line (then `header_map` holds only the last)."""
         self.port = port

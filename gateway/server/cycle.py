@@ -48,7 +48,7 @@ class Cycle(Stream):
             "path": path,
             "raw_path": self.raw_path,
             "query_string": self.query,
-            "headers": head.headers,
+            "headers": list(head.headers),
             "state": edge.app_state.copy(),
             "extensions": {"gateway": self},
         }

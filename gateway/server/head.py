@@ -20,6 +20,7 @@ import httptools
 
 from gateway.http.host import split
 from gateway.http.lines import Lines
+from gateway.http.section import LONGEST_KEPT, Section
 from gateway.server import refusal
 from gateway.server.refusal import Refused
 
@@ -49,45 +50,62 @@ class Head:
     """Content-Length; 0 when there is none."""
     chunked = False
     expects_continue = False
+    authority: Authority | None = None
+    """The Host header, taken apart."""
+    section: Section | None = None
+    """What stands below the request line, when there is nothing unusual about it."""
 
-    def __init__(
-        self,
-        method: str = "",
-        target: bytes = b"",
-        headers: Headers | None = None,
-        authority: Authority | None = None,
-    ) -> None:
+    def __init__(self, method: str, target: bytes, headers: Headers) -> None:
         self.method = method
         self.target = target
         """As sent; absolute-form is reduced to origin-form."""
-        self.headers: Headers = [] if headers is None else headers
-        self.authority = authority
-        """The Host header, taken apart."""
+        self.headers = headers
 
 
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 _TARGET = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"#<>\\^`{|}')
 _RARE = frozenset({b"transfer-encoding", b"content-length", b"connection", b"upgrade", b"expect"})
+_PERSISTENCE = frozenset({b"close", b"keep-alive"})
 _lines = Lines()
 
 
-def plain_head(data: bytes, at: int, end: int, limits: Limits) -> Head | None:
+def plain_head(data: bytes, at: int, end: int, limits: Limits, before: Section | None = None) -> Head | None:
     """The head that is exactly `data[at:end]`, when there is nothing unusual about it; else None: what
     becomes of that one is for `HeadReader` to find out. Never accepts what that refuses (a property test).
+
+    `before`: what the last request of the connection had below its request line.
     """
     if end - at > limits.request_head_bytes:
         return None
-    lines = data[at : end - 4].split(b"\r\n")
-    line = lines[0].split(b" ")
+    start = data.find(b"\r\n", at)
+    line = data[at:start].split(b" ")
     if len(line) != 3 or line[2] != b"HTTP/1.1":
         return None
     target = line[1]
     method = _METHODS.get(line[0])
     if method is None or target[:1] != b"/" or target.translate(None, _TARGET):
         return None
-    del lines[0]
-    headers = _lines.fields(lines)
-    if headers is None or len(headers) > limits.request_headers or len(target) > limits.request_target_bytes:
+    if len(target) > limits.request_target_bytes:
+        return None
+    raw = data[start:end]
+    section = before if before is not None and before.raw == raw else _section(raw, limits)
+    if section is None:
+        return None
+    head = Head(method, target, section.headers)
+    head.authority = section.authority
+    if section.length:
+        head.length = section.length
+    if not section.keep_alive:
+        head.keep_alive = False
+    if len(raw) <= LONGEST_KEPT:
+        head.section = section
+    return head
+
+
+def _section(raw: bytes, limits: Limits) -> Section | None:
+    """None: it has to be looked at more closely."""
+    headers = _lines.fields(raw[2:-4].split(b"\r\n"))
+    if headers is None or len(headers) > limits.request_headers:
         return None
     values = dict(headers)
     host = values.get(b"host")
@@ -96,34 +114,26 @@ def plain_head(data: bytes, at: int, end: int, limits: Limits) -> Head | None:
     authority = split(host)
     if authority is None:
         return None
-    head = Head(method, target, headers, authority)
-    return head if _RARE.isdisjoint(values) or _plainly_framed(head, values, limits) else None
-
-
-def _plainly_framed(head: Head, values: dict[bytes, bytes], limits: Limits) -> bool:
-    """Takes Content-Length and Connection in their usual forms; False for anything else."""
+    if _RARE.isdisjoint(values):
+        return Section(raw, headers, authority)
     if b"transfer-encoding" in values or b"upgrade" in values or b"expect" in values:
-        return False
-    length = values.get(b"content-length")
-    if length is not None:
-        if not length.isdigit() or len(length) > 18:
-            return False
-        head.length = int(length)
-        if limits.request_body_bytes is not None and head.length > limits.request_body_bytes:
-            return False
-    connection = values.get(b"connection")
-    if connection is not None:
-        connection = connection.lower()
-        head.keep_alive = connection != b"close"
-        return connection in {b"close", b"keep-alive"}
-    return True
+        return None
+    length = values.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > 18:
+        return None
+    if limits.request_body_bytes is not None and int(length) > limits.request_body_bytes:
+        return None
+    connection = values.get(b"connection", b"keep-alive").lower()
+    if connection not in _PERSISTENCE:
+        return None
+    return Section(raw, headers, authority, int(length), keep_alive=connection != b"close")
 
 
 class HeadReader(Head):
     """Reads any head, as it arrives."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("", b"", [])
         self.raw: bytes = b""
         """All bytes so far; the whole head, blank line included, once it is complete."""
         self.upgrade = False

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from gateway.http.peer import Peer
+    from gateway.http.section import Section
     from gateway.server.head import Head
     from gateway.server.limits import Limits
 
@@ -57,6 +58,7 @@ class EdgeProtocol(asyncio.Protocol):
         "_limits",
         "_phase",
         "_read_paused",
+        "_section",
         "_stopping",
         "_unsent",
         "client",
@@ -101,6 +103,8 @@ class EdgeProtocol(asyncio.Protocol):
         self._phase = HEAD
         self._head: HeadReader | None = None
         """A head that has begun."""
+        self._section: Section | None = None
+        """What the last request had below its request line; the next one may have the same."""
         self._cycle: Stream | None = None
         """The request in progress."""
         self._body: Sized | Chunked | None = None
@@ -276,8 +280,9 @@ class EdgeProtocol(asyncio.Protocol):
         """Takes bytes of a head, from `data[at]` on; with its last one, starts the request."""
         if self._head is None:
             end = data.find(BLANK_LINE, at) + 4
-            head = plain_head(data, at, end, self._limits) if end > 3 else None
+            head = plain_head(data, at, end, self._limits, self._section) if end > 3 else None
             if head is not None:
+                self._section = head.section
                 self._begin(head, data, end)
                 return
             self._head = HeadReader()

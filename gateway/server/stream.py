@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from gateway.http.headers import Headers
-    from gateway.http.host import Authority
     from gateway.server.head import Head
     from gateway.server.protocol import EdgeProtocol
 
@@ -67,6 +66,7 @@ class Stream:
         "query",
         "raw_path",
         "reason",
+        "section",
         "task",
         "transport",
         "unread",
@@ -80,7 +80,8 @@ class Stream:
         """The client's; `get_extra_info("ssl_object")` tells of its certificate."""
         self.method = head.method
         self.headers: Headers = head.headers
-        self.authority: Authority | None = head.authority
+        self.authority = head.authority
+        self.section = head.section
         self.raw_path, _, self.query = head.target.partition(b"?")
         self.disconnected = False
         """The client is gone, or was cut off: nothing that is sent arrives."""

@@ -13,8 +13,10 @@ from gateway.config.settings import GatewaySettingsSpec
 from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene, new_request_id
+from gateway.http.host import Authority
 from gateway.http.reply import Reply
 from gateway.http.request import Request
+from gateway.http.section import Section
 
 
 def scope(
@@ -35,11 +37,12 @@ def scope(
     return {**base, **more}
 
 
+async def unused(*_: object) -> dict[str, Any]:
+    raise AssertionError
+
+
 def admit(settings: GatewaySettingsSpec, scope: dict[str, Any]) -> Exchange | Reply:
     """What becomes of a request on a server that has judged nothing."""
-
-    async def unused(*_: object) -> dict[str, Any]:
-        raise AssertionError
 
     result = exchange(Request("", "", b"", "", b"", b"", []))
     return Hygiene(settings).admit(result, AsgiDownstream(scope, unused, unused)) or result
@@ -227,6 +230,69 @@ def test_any_head_is_admitted_or_refused(headers: list[tuple[bytes, bytes]], pat
         assert {name for name in names if name.startswith(b"x-envoy-")} == {b"x-envoy-external-address"}
     else:
         assert 300 <= result.status < 500
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                (b"accept", b"*/*"),
+                (b"accept", b"text/html"),
+                (b"a_b", b"1"),
+                (b"connection", b"keep-alive, hop"),
+                (b"connection", b"authorization"),
+                (b"content-length", b"5"),
+                (b"forwarded", b"for=192.0.2.1"),
+                (b"hop", b"1"),
+                (b"te", b"trailers"),
+                (b"transfer-encoding", b"chunked"),
+                (b"x-envoy-retry-on", b"5xx"),
+                (b"x-forwarded-client-cert", b"By=x"),
+                (b"x-forwarded-for", b"192.0.2.99, 198.51.100.7"),
+                (b"x-forwarded-proto", b"https"),
+                (b"x-request-id", b"one"),
+            ]
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["192.0.2.7/32", "203.0.113.0/24"]),
+)
+def test_what_is_known_of_a_section_changes_nothing(headers: list[tuple[bytes, bytes]], trusted: str) -> None:
+    """The second request with the same headers gets what the first got, and what it would get alone."""
+    rules = Hygiene(GatewaySettingsSpec.model_validate({"trustedProxies": [trusted]}))
+    plain = Section(b"", scope(*headers)["headers"], Authority("reviews", 8080))
+
+    def outcome(section: Section | None) -> object:
+        side = AsgiDownstream(scope(*headers), unused, unused)
+        if section is not None:
+            side.section, side.headers, side.authority = section, section.headers, section.authority
+        made = exchange(Request("", "", b"", "", b"", b"", []))
+        reply = rules.admit(made, side)
+        if reply is not None:
+            return reply
+        request = made.request
+        assert request.header_map == dict(request.headers)
+        shown = [pair for pair in request.headers if pair[0] != b"x-request-id" or pair[1] == b"one"]
+        return made.body, shown, request.repeated, request.client_ip, request.scheme, request.authority
+
+    first, second = outcome(plain), outcome(plain)
+
+    assert first == second == outcome(None)
+
+
+def test_another_generation_judges_anew() -> None:
+    """What was admitted under other settings is not what is admitted now."""
+    section = Section(b"", scope((b"a_b", b"1"))["headers"], Authority("reviews", 8080))
+    side = AsgiDownstream(scope(), unused, unused)
+    side.section, side.headers, side.authority = section, section.headers, section.authority
+    made = exchange(Request("", "", b"", "", b"", b"", []))
+
+    verdicts = [
+        Hygiene(GatewaySettingsSpec.model_validate({"underscoreHeaders": action})).admit(made, side)
+        for action in ("ALLOW", "REJECT", "ALLOW")
+    ]
+
+    assert [verdict is None for verdict in verdicts] == [True, False, True]
 
 
 def test_request_ids_are_random_uuids() -> None:
