@@ -89,7 +89,7 @@ class Gateway:
         self.telemetry = Telemetry()
         self.recorder = Recorder()
         """The last requests, and the last that failed."""
-        self.telemetry.observe(self.recorder.record)
+        self.telemetry.observe(self.recorder.record, self.recorder.copied)
         self._edge: Callable[[], Any] = lambda: None
         self._serve: Callable[[Downstream], Coroutine[Any, Any, None]] | None = None
         self._spine: Spine | None = None
@@ -182,6 +182,7 @@ class Gateway:
             else WrappedSpine(self._app, self._snapshot, record)
         )
         spine.context = self.telemetry.context
+        spine.shadows.tell = self.telemetry.copied
         self._serve = self.telemetry.around(spine.serve, control.snapshot.config.settings.spec)
         await self._start_admin()
         self._loop = asyncio.get_running_loop()

@@ -62,7 +62,7 @@ class Transport(httpx.AsyncBaseTransport):
         self.telemetry.control = partial(control_families, self.control)
         self.recorder = Recorder()
         """The last calls, and the last that failed."""
-        self.telemetry.observe(self.recorder.record)
+        self.telemetry.observe(self.recorder.record, self.recorder.copied)
         if not access_log:
             self.telemetry.log = Silent()
         if passthrough is True:
@@ -142,6 +142,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._generation = control.generation
         spine = self._spine = EgressSpine(self._snapshot, telemetry.record)
         spine.context = telemetry.context
+        spine.shadows.tell = telemetry.copied
         self._serve = telemetry.around(spine.serve, control.snapshot.config.settings.spec)
         await self._admin.start(control)
         self._starting = None

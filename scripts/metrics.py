@@ -26,7 +26,7 @@ is beyond is counted together, every label `overflow`.
 GROUPS = {
     "Istio's standard metrics": "istio_",
     "Traffic": "gateway_route gateway_local gateway_rejected gateway_downstream",
-    "Resilience": "gateway_upstream gateway_retries gateway_timeouts gateway_faults gateway_mirrors"
+    "Resilience": "gateway_upstream gateway_retries gateway_timeouts gateway_faults gateway_mirror"
     " gateway_cluster gateway_ejections gateway_endpoint gateway_pool gateway_breaker",
     "Security": "gateway_certificate gateway_policy gateway_rate gateway_jw",
     "Configuration": "gateway_config gateway_ready",

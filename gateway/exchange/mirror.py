@@ -47,12 +47,25 @@ class Copy(NamedTuple):
     """Seconds from the offer to the end of the answer."""
 
 
+class Copied(NamedTuple):
+    """What became of a copy."""
+
+    mirror: Mirror
+    ended_at: float
+    """Seconds of the monotonic clock."""
+    endpoint: Endpoint | None = None
+    status: int = 0
+    """0: there was no answer."""
+    flag: Flag | None = None
+    """Why there was none; None beside status 0: it was declined, for too many were on their way."""
+
+
 class Shadows:
     """The copies under way. `offer` never waits: it starts a task or declines."""
 
     __slots__ = (
         "_bytes", "_clock", "_copies", "_running", "declined", "failed", "most_bytes", "most_copies",
-        "offered", "sent",
+        "offered", "sent", "tell",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +85,8 @@ class Shadows:
         """Of these: a mirror answered, whatever it said."""
         self.failed = 0
         """Of these: no endpoint, no connection, no answer in time."""
+        self.tell: Callable[[Copied], None] = _forget
+        """Learns of each copy when it is over."""
         self._clock = clock
         self._running: dict[asyncio.Task[None], tuple[str, int]] = {}
         self._copies: dict[str, int] = {}
@@ -109,19 +124,22 @@ class Shadows:
             self.offered += 1
             if not self._takes(mirror.cluster.name, size):
                 self.declined += 1
+                self.tell(Copied(mirror, self._clock()))
                 continue
             if copy is None:
                 text = shadow_head(head, size if body else None, credentials=credentials, timeout=timeout)
                 copy = Copy(method, text, body, LONGEST if timeout is None else timeout)
-            self._start(mirror.cluster, copy, size)
+            self._start(mirror, mirror.cluster, copy, size)
             started += 1
         return started
 
     def decline(self, mirrors: Sequence[Mirror], draw: int) -> None:
         """Counts the copies of a request whose body was too long to be kept for them."""
-        lost = sum(mirror.cluster is not None and draw % MILLION < mirror.share for mirror in mirrors)
-        self.offered += lost
-        self.declined += lost
+        for mirror in mirrors:
+            if mirror.cluster is not None and draw % MILLION < mirror.share:
+                self.offered += 1
+                self.declined += 1
+                self.tell(Copied(mirror, self._clock()))
 
     async def close(self, grace: float = 0.0) -> None:
         """Lets copies finish for `grace` seconds, then ends them."""
@@ -135,10 +153,10 @@ class Shadows:
     def _takes(self, name: str, size: int) -> bool:
         return self._copies.get(name, 0) < self.most_copies and self._bytes + size <= self.most_bytes
 
-    def _start(self, cluster: Cluster, copy: Copy, size: int) -> None:
+    def _start(self, mirror: Mirror, cluster: Cluster, copy: Copy, size: int) -> None:
         self._copies[cluster.name] = self._copies.get(cluster.name, 0) + 1
         self._bytes += size
-        task = asyncio.get_running_loop().create_task(self._carry(cluster, copy))
+        task = asyncio.get_running_loop().create_task(self._carry(mirror, cluster, copy))
         self._running[task] = cluster.name, size
         task.add_done_callback(self._ended)
 
@@ -149,11 +167,12 @@ class Shadows:
         if not self._copies[name]:
             del self._copies[name]
 
-    async def _carry(self, cluster: Cluster, copy: Copy) -> None:
+    async def _carry(self, mirror: Mirror, cluster: Cluster, copy: Copy) -> None:
         """One copy, from its connection to the end of the answer."""
         endpoint = cluster.pick()
         if endpoint is None:
             self.failed += 1
+            self.tell(Copied(mirror, self._clock(), flag=Flag.NO_HEALTHY_UPSTREAM))
             return
         status, failure = 0, None
         try:
@@ -167,8 +186,14 @@ class Shadows:
             self.sent += 1
         else:
             self.failed += 1
+        now = self._clock()
         if cluster.outlier is not None:
-            cluster.outlier.record(endpoint, status, failure, self._clock())
+            cluster.outlier.record(endpoint, status, failure, now)
+        self.tell(Copied(mirror, now, endpoint, status, None if failure is None else failure.flag))
+
+
+def _forget(_: Copied) -> None:
+    """For whom nobody asks."""
 
 
 async def _exchange(cluster: Cluster, endpoint: Endpoint, copy: Copy) -> int:

@@ -139,6 +139,13 @@ FAULTS = _counter(
     "gateway_faults_total", "Faults injected: delay, abort.", "virtual_service", "route", "kind"
 )
 MIRRORS = _counter("gateway_mirrors_total", "Copies of requests sent elsewhere.", "virtual_service", "route")
+MIRROR_COPIES = _counter(
+    "gateway_mirror_copies_total",
+    "What became of copies at a mirror: the class of its answer (2xx), the flag of a failure (UF), or"
+    " declined, because too many were on their way.",
+    "cluster",
+    "outcome",
+)
 ENDPOINTS = _gauge("gateway_cluster_endpoints", "Endpoints of a cluster.", "cluster", merge="max")
 AVAILABLE = _gauge(
     "gateway_cluster_endpoints_available",

@@ -119,10 +119,14 @@ class Counters:
         tally = self._tallies.get(self._finer(exchange, key))
         if tally is not None:
             milliseconds = (ended_at - exchange.started_at) * 1000.0
-            cell = tally.cells.durations
-            exemplars = cell.exemplars or {}
-            exemplars[bisect_left(BOUNDS, milliseconds)] = (trace_id, milliseconds, self._wall())
-            cell.exemplars = exemplars
+            place, at, cells = bisect_left(BOUNDS, milliseconds), self._wall(), tally.cells
+            for cell, value in (
+                (cells.durations, milliseconds),
+                (cells.route_seconds, milliseconds / 1000.0),
+            ):
+                exemplars = cell.exemplars or {}
+                exemplars[place] = (trace_id, value, at)
+                cell.exemplars = exemplars
 
     def read(self) -> Iterator[Family]:
         """Every family; may be called in a thread."""

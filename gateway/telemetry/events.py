@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gateway.exchange.exchange import Attempt, Exchange
+    from gateway.exchange.mirror import Copied
     from gateway.telemetry.cells import Count
     from gateway.telemetry.families import Family
     from gateway.upstream import Endpoint
@@ -35,6 +36,7 @@ class Events:
         self._timeouts = counts(catalog.TIMEOUTS, most_series)
         self._faults = counts(catalog.FAULTS, most_series)
         self._mirrors = counts(catalog.MIRRORS, most_series)
+        self._copies = counts(catalog.MIRROR_COPIES, most_series)
         self._replies = counts(catalog.LOCAL_REPLIES, MOST_REASONS)
         self._all = (
             self._attempts,
@@ -44,6 +46,7 @@ class Events:
             self._timeouts,
             self._faults,
             self._mirrors,
+            self._copies,
             self._replies,
         )
 
@@ -74,6 +77,14 @@ class Events:
             reason = exchange.details.partition("{")[0].partition("[")[0]
             flags = ",".join(exchange.flags) or "-"
             self._replies.at(reason, str(exchange.status), flags).value += 1
+
+    def copied(self, copied: Copied) -> None:
+        """Counts a copy for a mirror, by what became of it."""
+        if copied.flag is not None:
+            outcome = str(copied.flag)
+        else:
+            outcome = f"{copied.status // 100}xx" if copied.status else "declined"
+        self._copies.at(copied.mirror.cluster_name, outcome).value += 1
 
     def _record_retries(self, cluster: str, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts[:-1]:

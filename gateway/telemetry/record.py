@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.exchange.exchange import Exchange
+    from gateway.exchange.mirror import Copied
     from gateway.http.headers import Headers
     from gateway.routing.snapshot import Snapshot
     from gateway.security.counts import PolicyCounts
@@ -63,6 +64,7 @@ class Telemetry:
         self.gently: Callable[[], AbstractContextManager[None]] = nullcontext
         """Surrounds what a thread of ours does: `gateway.control.pauses.considerate`."""
         self._observers: tuple[Callable[[Exchange, float], None], ...] = ()
+        self._copy_observers: tuple[Callable[[Copied], None], ...] = ()
         self._shared: Shared | None = None
         self._tracing: Tracing | None = None
         self._traces = TraceChoice()
@@ -71,9 +73,15 @@ class Telemetry:
         self._later: Callable[..., asyncio.TimerHandle] | None = None
         self._logs = False
 
-    def observe(self, observer: Callable[[Exchange, float], None]) -> None:
-        """`observer` is called with every finished exchange and its end's monotonic time."""
+    def observe(
+        self, observer: Callable[[Exchange, float], None], copies: Callable[[Copied], None] | None = None
+    ) -> None:
+        """`observer` is called with every finished exchange and its end's monotonic time, `copies` with what
+        became of every copy for a mirror.
+        """
         self._observers = (*self._observers, observer)
+        if copies is not None:
+            self._copy_observers = (*self._copy_observers, copies)
 
     def start(self, snapshot: Snapshot, loop: asyncio.AbstractEventLoop) -> None:
         """Begins with the first generation."""
@@ -114,6 +122,12 @@ class Telemetry:
             self.log.record(exchange, ended_at, self._wall_clock(), self._later)
         for observer in self._observers:
             observer(exchange, ended_at)
+
+    def copied(self, copied: Copied) -> None:
+        """Counts a copy that is over."""
+        self.counters.events.copied(copied)
+        for observer in self._copy_observers:
+            observer(copied)
 
     def context(self, exchange: Exchange, headers: Headers, attempt: int) -> Headers:
         """`headers` with the trace context of a repeated attempt; untraced requests keep theirs."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.exchange.exchange import Exchange
+    from gateway.exchange.mirror import Copied
     from gateway.routing import Destination, Route
     from gateway.upstream import UpstreamError
 
@@ -142,6 +143,8 @@ class Recorder:
         """Those that went wrong."""
         self.refused: deque[tuple[Exchange, float]] = deque(maxlen=size)
         """Those that we answered with 4xx."""
+        self.copies: deque[Copied] = deque(maxlen=size)
+        """Copies for mirrors."""
         self.clock = clock
         self._wall = wall
         self._lines: dict[tuple[Route | None, Destination | None], Line] = {}
@@ -180,6 +183,10 @@ class Recorder:
             self.failed.append(entry)
         elif exchange.details != "via_upstream":
             self.refused.append(entry)
+
+    def copied(self, copied: Copied) -> None:
+        """Remembers a copy that is over."""
+        self.copies.append(copied)
 
     def _slim(self, exchange: Exchange) -> Exchange:
         """Lets go of connection, tasks, snapshot and response headers."""

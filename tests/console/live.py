@@ -99,6 +99,10 @@ def configuration(one: int, two: int) -> str:
   - name: secret
     match: [{{headers: {{authorization: {{exact: "Bearer {SECRET}"}}}}}}]
     directResponse: {{status: 204}}
+  - name: copied
+    match: [{{uri: {{prefix: /copied}}}}]
+    route: [{{destination: {{host: reviews, subset: v1}}}}]
+    mirrors: [{{destination: {{host: reviews, subset: v2}}}}]
   - name: split
     timeout: 5s
     route:
@@ -166,6 +170,7 @@ async def traffic(stage: Stage) -> None:
         f"GET /evil/<script>boom()</script> HTTP/1.1\r\nHost: reviews\r\nx-evil: {EVIL}\r\n"
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nconnection: close\r\n\r\n".encode()
     )
+    await stage.ask("reviews", "/copied")
     await stage.ask("nobody.example", "/?token=" + SECRET)
     await stage.raw(
         f"GET /<script>boom()</script> HTTP/1.1\r\nHost: a {EVIL}\r\nCookie: {SECRET}\r\n\r\n".encode()

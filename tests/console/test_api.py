@@ -110,7 +110,7 @@ def test_the_graph_joins_gateway_routes_subsets_and_endpoints(client: httpx.Clie
     nodes |= {endpoint["id"] for cluster in graph["clusters"] for endpoint in cluster["endpoints"]}
 
     assert [edge for edge in graph["edges"] if not {edge["from"], edge["to"]} <= nodes] == []
-    split = {edge["to"].split("|")[2]: edge for edge in graph["edges"] if edge["from"].endswith("http[2]")}
+    split = {edge["to"].split("|")[2]: edge for edge in graph["edges"] if edge["from"].endswith("http[3]")}
     assert {subset: edge["percent"] for subset, edge in split.items()} == {"v1": 75.0, "v2": 25.0}
     assert sum(edge["rps"] for edge in split.values()) > 0
 
@@ -120,9 +120,9 @@ def test_rates_agree_with_what_was_sent(client: httpx.Client) -> None:
     overview = seen(client, "overview", lambda told: told["rates"]["rps"] > 0)
     routes = {item["source"].rpartition(" ")[2]: item for item in overview["routes"]}
 
-    assert routes["http[2]"]["success"] == 80.0
-    assert routes["http[2]"]["failed"] * 5 == pytest.approx(routes["http[2]"]["rps"], rel=0.01)
-    assert routes[""]["rps"] * 15 == pytest.approx(routes["http[2]"]["rps"], rel=0.01)
+    assert routes["http[3]"]["success"] == 80.0
+    assert routes["http[3]"]["failed"] * 5 == pytest.approx(routes["http[3]"]["rps"], rel=0.01)
+    assert routes[""]["rps"] * 15 == pytest.approx(routes["http[3]"]["rps"], rel=0.01)
     assert sum(overview["history"]["rps"]) > 0
 
 
@@ -167,3 +167,20 @@ def test_links_are_what_the_environment_says(client: httpx.Client, monkeypatch: 
 
     told = seen(client, "traces", lambda told: told["links"])
     assert told["links"] == {"jaeger": "http://127.0.0.1:16686"}
+
+
+def test_copies_flow_to_mirrors(client: httpx.Client, live: Live) -> None:
+    """Beside the requests, and told apart from them."""
+    live.do(live.stage.ask("reviews", "/copied"))
+
+    def copied(told) -> bool:
+        return any(cluster["copies"]["rps"] for cluster in told["clusters"])
+
+    graph = seen(client, "graph", copied)
+    (edge,) = [edge for edge in graph["edges"] if "mirror" in edge]
+    (cluster,) = [cluster for cluster in graph["clusters"] if cluster["copies"]["rps"]]
+
+    assert (edge["mirror"], edge["success"]) == (100.0, 100.0)
+    assert edge["rps"] == cluster["copies"]["rps"] == cluster["endpoints"][0]["copies"]["rps"] > 0
+    assert edge["to"] == cluster["id"]
+    assert cluster["subset"] == "v2"

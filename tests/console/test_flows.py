@@ -7,6 +7,8 @@ from typing import Any
 from support.clock import FakeClock
 
 from gateway.admin.console.flows import Flows
+from gateway.exchange.mirror import Copied
+from gateway.http.flags import Flag
 from gateway.http.request import Request
 from gateway.telemetry.recorder import Recorder
 
@@ -130,3 +132,39 @@ def test_history_has_a_point_for_ten_seconds_and_the_one_that_fills() -> None:
     assert all(later > earlier for earlier, later in zip(history["at"], history["at"][1:], strict=False))
     assert history["at"][-1] <= past.clock() + 1e9
     assert [rps for rps in history["rps"][1:-1] if not 3.5 <= rps <= 4.5] == []
+
+
+def test_copies_are_counted_for_mirrors_and_not_for_requests() -> None:
+    """By mirror, cluster and endpoint; those that were declined went nowhere."""
+    past = Past()
+    one, other = Thing(cluster_name="c"), Thing(cluster_name="c")
+    copies = (
+        Copied(one, 0, Thing(address="a"), 200),
+        Copied(one, 0, Thing(address="b"), 500),
+        Copied(other, 0, Thing(address="b"), 0, Flag.UPSTREAM_CONNECT_FAILURE),
+        Copied(other, 0, None, 0, Flag.NO_HEALTHY_UPSTREAM),
+        Copied(other, 0),
+    )
+    past.recorder.copied(Copied(one, past.clock(), Thing(address="a"), 200))
+    past.clock.advance(60)
+    for copy in copies:
+        past.recorder.copied(copy._replace(ended_at=past.clock()))
+    past.clock.advance(1)
+    flows = past.flows()
+
+    assert flows.copied([one]) == {"rps": 0.2, "failed": 0.1, "success": 50.0}
+    assert flows.copied_to("c") == {"rps": 0.4, "failed": 0.3, "success": 25.0}
+    assert flows.copied_to("c", "b") == {"rps": 0.2, "failed": 0.2, "success": 0.0}
+    assert flows.copied_to("d") == {"rps": 0, "failed": 0, "success": None}
+    assert flows.cluster("c")["rps"] == 0
+
+
+def test_very_many_copies_are_rated_over_the_time_they_cover() -> None:
+    """As with requests: memory is bounded, the rate is right."""
+    past = Past(size=100)
+    mirror = Thing(cluster_name="c")
+    for _ in range(400):
+        past.clock.advance(0.01)
+        past.recorder.copied(Copied(mirror, past.clock(), Thing(address="a"), 200))
+
+    assert 95 < past.flows().copied([mirror])["rps"] < 105

@@ -213,11 +213,15 @@ def test_no_mirror_is_an_error_for_anybody() -> None:
         ):
             clusters = [cluster_of(dead_port()), cluster_of(), cluster_of(mad.port), cluster_of(sad.port)]
             seen = Recorded()
-            shadows = Shadows(clock=lambda: 7.0)
-            for cluster in clusters:
+            shadows, told = Shadows(clock=lambda: 7.0), []
+            shadows.tell = told.append
+            mirrors = [mirror(cluster) for cluster in clusters]
+            for cluster, each in zip(clusters, mirrors, strict=True):
                 cluster.outlier = seen  # type: ignore[assignment]
-                assert shadows.offer([mirror(cluster)], 0, HEAD, method="GET") == 1
+                assert shadows.offer([each], 0, HEAD, method="GET") == 1
             await settled(lambda: not shadows.under_way)
+            outcomes = {id(copy.mirror): (copy.status, copy.flag and str(copy.flag)) for copy in told}
+            assert [outcomes[id(each)] for each in mirrors] == [(0, "UF"), (0, "UH"), (0, "UPE"), (500, None)]
             assert counts(shadows) == (4, 1, 0, 3)
             assert sorted(seen.seen) == [(0, "UF"), (0, "UPE"), (500, "")]
             assert [cluster.pool.active() for cluster in clusters] == [0, 0, 0, 0]

@@ -346,6 +346,12 @@ RESILIENCE = [
         "Copies sent to mirrors", (rate("gateway_mirrors_total", *ROUTE) + NEVER, ROUTE_LEGEND), unit="reqps"
     ),
     panel(
+        "What became of copies",
+        (rate("gateway_mirror_copies_total", "cluster", "outcome") + NEVER, "{{outcome}} {{cluster}}"),
+        unit="reqps",
+        text="By the class of the mirror's answer, the flag of its failure, or declined.",
+    ),
+    panel(
         "Health checks",
         (now("gateway_endpoint_healthy", "cluster", "endpoint", join="min"), "{{endpoint}} {{cluster}}"),
         most=1,

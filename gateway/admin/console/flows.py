@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gateway.exchange.mirror import Copied
+    from gateway.routing.policies import Mirror
     from gateway.routing.route import Route
     from gateway.telemetry.recorder import Counts, Key, Recorder
 
@@ -51,6 +53,8 @@ class Flows:
         self._window: dict[Key, Counts] = {}
         self._points: list[tuple[float, float, Counts]] = []
         self._recent: list[Any] = []
+        self._copies: list[Copied] = []
+        self._now, self._full, self._copies_full = 0.0, False, False
         if recorder is None:
             return
         now = recorder.clock()
@@ -62,6 +66,8 @@ class Flows:
         youngest = reversed(recorder.recent)
         self._recent = list(takewhile(lambda entry: entry[1] > now - WINDOW, youngest))
         self._full = len(self._recent) == recorder.recent.maxlen
+        self._copies = list(takewhile(lambda copy: copy.ended_at > now - WINDOW, reversed(recorder.copies)))
+        self._copies_full = len(self._copies) == recorder.copies.maxlen
         self._now = now
 
     def __repr__(self) -> str:
@@ -94,9 +100,31 @@ class Flows:
         """Requests and failures a second of one endpoint, of the requests that are still remembered."""
         return self._remembered(self._endpoints.get((cluster, address), (0, 0)))
 
-    def _remembered(self, flow: tuple[int, int]) -> dict[str, Any]:
+    def copied(self, mirrors: Iterable[Mirror]) -> dict[str, Any]:
+        """Of copies: what these mirrors of a route got."""
+        wanted = {id(mirror) for mirror in mirrors}
+        return self._copied(copy for copy in self._copies if id(copy.mirror) in wanted)
+
+    def copied_to(self, cluster: str, address: str = "") -> dict[str, Any]:
+        """Of copies: what a cluster got, or one endpoint of it."""
+        return self._copied(
+            copy
+            for copy in self._copies
+            if copy.mirror.cluster_name == cluster
+            and (not address or (copy.endpoint is not None and copy.endpoint.address == address))
+        )
+
+    def _copied(self, copies: Iterable[Copied]) -> dict[str, Any]:
+        """Declined ones never went anywhere."""
+        sent = [copy for copy in copies if copy.status or copy.flag is not None]
+        failed = sum(copy.flag is not None or copy.status >= 500 for copy in sent)
+        full = self._copies_full
+        span = max(self._now - self._copies[-1].ended_at, 0.1) if self._copies and full else self._seconds
+        return self._remembered((len(sent), failed), span)
+
+    def _remembered(self, flow: tuple[int, int], span: float | None = None) -> dict[str, Any]:
         requests, failures = flow
-        seconds = self._span
+        seconds = span or self._span
         success = None if not requests else _short(100 * (1 - failures / requests))
         return {"rps": _short(requests / seconds), "failed": _short(failures / seconds), "success": success}
 

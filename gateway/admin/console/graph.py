@@ -88,7 +88,9 @@ class _Drawing:
             cluster = self._snapshot.clusters.get(mirror.cluster_name)
             self._clusters.setdefault(mirror.cluster_name, cluster)
             share = round(mirror.share / 10_000, 2)
-            edge = {"from": node, "to": f"c:{mirror.cluster_name}", "mirror": share}
+            name = mirror.cluster_name
+            same = (item for each in routes for item in each.mirrors if item.cluster_name == name)
+            edge = {"from": node, "to": f"c:{name}", "mirror": share, **self._flows.copied(same)}
             self._edges.append(edge)
         return {
             "id": node,
@@ -106,14 +108,17 @@ class _Drawing:
             flow = self._flows.endpoint(name, endpoint.address)
             ejected = is_out(endpoint)
             place = f"e:{name} {endpoint.address}"
-            endpoints.append({"id": place, "address": endpoint.address, "ejected": ejected, **flow})
-            self._edges.append({"from": node, "to": place, **flow})
+            copies = self._flows.copied_to(name, endpoint.address)
+            shown = {"id": place, "address": endpoint.address, "ejected": ejected, "copies": copies}
+            endpoints.append({**shown, **flow})
+            self._edges.append({"from": node, "to": place, "copies": copies, **flow})
         return {
             "id": node,
             **cluster_label(name),
             "known": cluster is not None,
             "tls": "" if cluster is None else tls_mode(cluster),
             "endpoints": endpoints,
+            "copies": self._flows.copied_to(name),
             "hidden_endpoints": max(len(cluster.endpoints) - MOST_ENDPOINTS, 0) if cluster else 0,
             **self._flows.cluster(name),
         }

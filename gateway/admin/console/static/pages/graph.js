@@ -20,7 +20,7 @@ export function render(data, view) {
   const shown = busy.routes.length ? busy : data;
   return [
     heading("Service graph", h("label", { class: "check" }, h("input", { type: "checkbox", name: "all", checked: shown === data }), "Show what is idle")),
-    h("p", { class: "lead" }, "The last ten seconds, in requests a second. A lock marks TLS, the number on a line its share by weight."),
+    h("p", { class: "lead" }, "The last ten seconds, in requests a second. A lock marks TLS, the number on a line its share by weight; dashed lines are copies for mirrors."),
     data.hidden_routes ? h("p", { class: "notice" }, `The ${data.routes.length} busiest routes; ${data.hidden_routes} more are not drawn.`) : null,
     view.narrow || view.width < 760 ? list(shown) : h("div", { class: "card graph" }, drawing(shown, view.width - 34)),
     view.narrow || view.width < 760 ? null : h("details", null, h("summary", null, "As a list"), list(shown)),
@@ -56,7 +56,7 @@ function drawing(data, width) {
       places.set(node.id, { x: 1 + column * step, y: room * (index + 0.5) - NODE.height / 2, node });
     });
   });
-  const most = Math.max(...data.edges.map((edge) => edge.rps ?? 0), 0.001);
+  const most = Math.max(...data.edges.map((edge) => (edge.rps ?? 0) + (edge.copies?.rps ?? 0)), 0.001);
   const edges = data.edges.filter((edge) => places.has(edge.from) && places.has(edge.to));
   return s(
     "svg",
@@ -86,9 +86,18 @@ function arranged(data) {
 
 function tint(item) {
   if (item.ejected || item.known === false) return "warn";
-  if (!item.rps) return "idle";
-  const lost = item.success ?? 100;
+  const told = item.rps || !item.copies ? item : item.copies;
+  if (!told.rps) return "idle";
+  const lost = told.success ?? 100;
   return lost >= 99.9 ? "good" : lost >= 95 ? "warn" : "bad";
+}
+
+/** Requests a second, and copies of requests where there are any. */
+function flowOf(item) {
+  const lost = (told) => (told.success !== null && told.success < 100 ? `, ${percent(told.success)}` : "");
+  const copies = item.copies?.rps ? `${rate(item.copies.rps)}/s copied${lost(item.copies)}` : "";
+  const own = item.rps || !copies ? `${rate(item.rps)}/s${lost(item)}` : "";
+  return [own, copies].filter(Boolean).join(" + ");
 }
 
 function line(edge, places, wide, most) {
@@ -100,8 +109,8 @@ function line(edge, places, wide, most) {
   const y2 = to.y + NODE.height / 2;
   const bend = (x2 - x1) / 2;
   const d = `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
-  const flow = edge.rps ?? 0;
-  const kind = edge.mirror ? "mirror" : tint(edge);
+  const flow = (edge.rps ?? 0) + (edge.copies?.rps ?? 0);
+  const kind = `${tint(edge)}${edge.mirror ? " mirror" : ""}`;
   return s("path", {
     d,
     class: `edge ${kind}${flow ? " flows" : ""}`,
@@ -150,11 +159,10 @@ function cut(text, room) {
 
 function words(node) {
   if (node.kind === "listener") return [node.name === "mesh" ? "gateway" : node.name, node.tls || "plain HTTP"];
-  const flow = `${rate(node.rps)}/s`;
-  const lost = node.success !== null && node.success < 100 ? `, ${percent(node.success)}` : "";
-  if (node.kind === "route") return [node.name || node.source, `${flow}${lost}  ${node.hosts[0] ?? ""}`];
-  if (node.kind === "cluster") return [`${short(node.host)} ${node.subset}`.trim(), node.known ? `${flow}${lost}${node.tls ? `  ${node.tls}` : ""}` : "unknown: 503"];
-  return [node.address, node.ejected ? "ejected" : `${flow}${lost}`];
+  const flow = flowOf(node);
+  if (node.kind === "route") return [node.name || node.source, `${flow}  ${node.hosts[0] ?? ""}`];
+  if (node.kind === "cluster") return [`${short(node.host)} ${node.subset}`.trim(), node.known ? `${flow}${node.tls ? `  ${node.tls}` : ""}` : "unknown: 503"];
+  return [node.address, node.ejected ? "ejected" : flow];
 }
 
 function spoken(node) {
@@ -188,14 +196,16 @@ function routeItem(route, edgeIn, data, clusters) {
 function clusterItem(edge, cluster) {
   const share = edge.mirror ? `copy ${edge.mirror} %` : edge.percent < 100 ? `${edge.percent} %` : "";
   return h("li", null,
-    h("div", { class: "leaf" }, h("a", { href: `#/clusters?q=${encodeURIComponent(cluster.name)}` }, label(cluster.name)), share && badge(share), lock(cluster.tls), cluster.known ? (edge.mirror ? null : flow(edge)) : badge("unknown: 503", "bad")),
+    h("div", { class: "leaf" }, h("a", { href: `#/clusters?q=${encodeURIComponent(cluster.name)}` }, label(cluster.name)), share && badge(share), lock(cluster.tls), cluster.known ? flow(edge) : badge("unknown: 503", "bad")),
     h("ul", null, cluster.endpoints.map((endpoint) =>
       h("li", null, h("div", { class: "leaf" }, h("code", null, endpoint.address), endpoint.ejected ? badge("ejected", "warn") : null, flow(endpoint)))),
       cluster.hidden_endpoints ? h("li", { class: "muted" }, count(cluster.hidden_endpoints, "further endpoint")) : null));
 }
 
 function flow(item) {
-  return h("span", { class: "flow" }, `${rate(item.rps)}/s `, item.success === null || item.success === undefined ? null : success(item.success));
+  const told = (flow, word) => [`${rate(flow.rps)}/s${word} `, flow.success === null || flow.success === undefined ? null : success(flow.success)];
+  const copies = item.copies?.rps ? told(item.copies, " copied") : null;
+  return h("span", { class: "flow" }, item.rps || !copies ? told(item, "") : null, item.rps && copies ? " + " : null, copies);
 }
 
 function legend() {
