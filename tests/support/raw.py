@@ -61,9 +61,18 @@ class Response:
 class Raw:
     """One connection."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        tls: ssl.SSLContext | None = None,
+        name: str | None = "localhost",
+    ) -> None:
+        """`name`: the server name of a TLS handshake; None: it has none."""
         self._address = (host, port)
         self._tls = tls
+        self._name = name
         self._received = b""
         """What came of the current response."""
         self._pushed_back = b""
@@ -72,7 +81,7 @@ class Raw:
         host, port = self._address
         # The limit makes the client stop reading when nobody reads from it, so a server feels it.
         self.reader, self.writer = await asyncio.open_connection(
-            host, port, ssl=self._tls, server_hostname="localhost" if self._tls else None, limit=65536
+            host, port, ssl=self._tls, server_hostname=(self._name or "") if self._tls else None, limit=65536
         )
         return self
 
