@@ -170,6 +170,7 @@ class Gateway:
             control.load_first()
         await control.start()
         self.telemetry.certificates, self.telemetry.gently = control.tls.certificates, considerate
+        self.telemetry.handshakes = control.tls.handshakes
         self.telemetry.control = partial(control_families, control)
         self.telemetry.start(control.snapshot, asyncio.get_running_loop())
         self._generation = control.generation

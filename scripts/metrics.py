@@ -28,7 +28,7 @@ GROUPS = {
     "Traffic": "gateway_route gateway_local gateway_rejected gateway_downstream",
     "Resilience": "gateway_upstream gateway_retries gateway_timeouts gateway_faults gateway_mirror"
     " gateway_cluster gateway_ejections gateway_endpoint gateway_pool gateway_breaker",
-    "Security": "gateway_certificate gateway_policy gateway_rate gateway_jw",
+    "Security": "gateway_certificate gateway_tls gateway_policy gateway_rate gateway_jw",
     "Configuration": "gateway_config gateway_ready",
     "Runtime and telemetry itself": "gateway_",
 }

@@ -196,7 +196,10 @@ class Control:
     async def _reload(self, reason: str) -> ReloadResult:
         async with self._turn:
             self._next = None
-            return await self._attempt(reason)
+            result = await self._attempt(reason)
+            if reason != "watch" and result.outcome is not Outcome.APPLIED:
+                await self._renew()  # Who asks wants the credentials of this moment too.
+            return result
 
     async def _attempt(self, reason: str) -> ReloadResult:
         began = self._clock()
@@ -243,14 +246,17 @@ class Control:
         What cannot be used stays as it was, and `tls.secured.findings` says why.
         """
         async with self._turn:
-            secured = await asyncio.to_thread(self.tls.refresh)
-            if secured is None:
-                return False
-            if secured.fatal:  # A credential that worked is kept, so this is one that was never needed.
-                logger.error("credentials refused:\n%s", render(secured.findings, self.loaded.sources))
-                return False
-            self.tls.commit(secured, at=self._wall())
-            self.registry.secure(secured.originations)
+            return await self._renew()
+
+    async def _renew(self) -> bool:
+        secured = await asyncio.to_thread(self.tls.refresh)
+        if secured is None:
+            return False
+        if secured.fatal:  # A credential that worked is kept, so this is one that was never needed.
+            logger.error("credentials refused:\n%s", render(secured.findings, self.loaded.sources))
+            return False
+        self.tls.commit(secured, at=self._wall())
+        self.registry.secure(secured.originations)
         if secured.findings:
             logger.warning("%s", render(secured.findings, self.loaded.sources))
         logger.info("credentials changed and are in use (%d)", self.tls.changes)

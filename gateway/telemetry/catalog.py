@@ -207,6 +207,11 @@ CERTIFICATE = _gauge(
     "subject",
     merge="min",
 )
+HANDSHAKES = _counter(
+    "gateway_tls_handshakes_total",
+    "TLS handshakes of clients: complete, or why there was no connection.",
+    "outcome",
+)
 POLICY_DECISIONS = _counter(
     "gateway_policy_decisions_total",
     "What authorization policies decided: allowed, denied, audited, shadow_allowed, shadow_denied,"

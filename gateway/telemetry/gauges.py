@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.catalog import Metric
     from gateway.telemetry.families import Labels, Value
     from gateway.tls.expiry import Held
+    from gateway.tls.handshakes import Handshakes
     from gateway.upstream import Cluster, Endpoint
     from gateway.upstream.pool import Pool
 
@@ -116,6 +117,15 @@ def certificate_families(certificates: Callable[[], Iterable[Held]] | None) -> I
             for item in certificates()
         }
         yield Family(catalog.CERTIFICATE, samples)
+
+
+def handshake_families(handshakes: Handshakes | None) -> Iterator[Family]:
+    """How the handshakes of clients ended."""
+    if handshakes is not None:
+        counts = handshakes.counts.copy()
+        yield Family(
+            catalog.HANDSHAKES, {(("outcome", outcome),): count for outcome, count in counts.items()}
+        )
 
 
 def policy_families(counts: PolicyCounts | None) -> Iterator[Family]:

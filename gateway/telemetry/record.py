@@ -17,6 +17,7 @@ from gateway.telemetry.gauges import (
     certificate_families,
     cluster_families,
     edge_families,
+    handshake_families,
     policy_families,
     security_families,
 )
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.security.state import SecurityState
     from gateway.telemetry.tracing.tracing import Serve
     from gateway.tls.expiry import Held
+    from gateway.tls.handshakes import Handshakes
     from gateway.upstream import Cluster
 
 
@@ -55,6 +57,7 @@ class Telemetry:
         """Gives the `gateway.server.edge.Edge` whose connections are counted."""
         self.certificates: Callable[[], Iterable[Held]] | None = None
         """Gives the certificates in use."""
+        self.handshakes: Handshakes | None = None
         self.security: SecurityState | None = None
         """Whose keys and rate limits are told of."""
         self.policies: Callable[[], PolicyCounts | None] = lambda: None
@@ -147,6 +150,7 @@ class Telemetry:
         yield from cluster_families(self._clusters)
         yield from edge_families(self.edge())
         yield from certificate_families(self.certificates)
+        yield from handshake_families(self.handshakes)
         yield from security_families(self.security)
         yield from policy_families(self.policies())
         yield Family(catalog.LOG_LINES, {(): self.log.written})

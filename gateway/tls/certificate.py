@@ -9,6 +9,7 @@ import ssl
 from base64 import b64encode
 from functools import lru_cache
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -76,15 +77,19 @@ class Certificate:
         """Whether one of the names `wanted` is in it: Envoy's `match_typed_subject_alt_names`, exact.
 
         A DNS name in the certificate may begin with `*.` and then stands for one label; every other kind is
-        compared as it is written.
+        compared as it is written. A name is only looked for among those of its kind: an authority that may
+        not sign the DNS name `shop.test` may still sign a URI that reads the same (CVE-2022-21656).
         """
-        return any(
-            name in self.uris
-            or name in self.addresses
-            or name in self.emails
-            or any(_covers(pattern, name) for pattern in self.dns_names)
-            for name in wanted
-        )
+        return any(self._carries(name) for name in wanted)
+
+    def _carries(self, name: str) -> bool:
+        if _is_address(name):
+            return name in self.addresses
+        if ":" in name or "/" in name:
+            return name in self.uris
+        if "@" in name:
+            return name in self.emails
+        return any(_covers(pattern, name) for pattern in self.dns_names)
 
 
 @lru_cache(REMEMBERED)
@@ -122,3 +127,11 @@ def _escaped(text: str) -> str:
     return "".join(
         char if " " <= char <= "~" else "".join(f"\\{byte:02X}" for byte in char.encode()) for char in text
     )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

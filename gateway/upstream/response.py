@@ -233,6 +233,9 @@ def frame(  # noqa: C901, PLR0912 - one pass, for it runs for every response
             else:
                 raise protocol_error("transfer encoding other than chunked")
     if tokens is not None:
+        if b"content-length" in tokens:  # Dropped as it asks, the answer would go on without its end.
+            raise protocol_error("Connection names Content-Length")
+        head.dated &= b"date" not in tokens
         suspect |= b"close" in tokens
         persists |= b"keep-alive" in tokens
         head.headers = headers = [field for field in headers if field[0] not in tokens]

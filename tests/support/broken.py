@@ -71,6 +71,8 @@ PLAYS = [
     Play("R20 named hop-by-hop", head(b"Connection: X-Secret, close", b"X-Secret: 1", b"Keep-Alive: timeout=1", b"Content-Length: 2") + b"ok", 200, b"ok", lacks=("x-secret", "keep-alive", "upgrade")),
     Play("R21 compressed zeros", head(b"Content-Encoding: deflate", b"Content-Length: %d" % len(BOMB)) + BOMB, 200, BOMB, has=(("content-encoding", "deflate"),)),
     Play("R22 redirect to the metadata service", head(b"Location: http://169.254.169.254/", b"Content-Length: 0", status=b"302 Found"), 302, has=(("location", "http://169.254.169.254/"),)),
+    Play("I26 Connection names Content-Length", head(b"Connection: content-length", b"Content-Length: 5") + b"hello", 502),
+    Play("I26 Connection names Date", head(b"Connection: date", b"Date: x", b"Content-Length: 2") + b"ok", 200, b"ok"),
     Play("another protocol", b"SSH-2.0-OpenSSH_9.2\r\n", 502),
     Play("HTTP/2 preface", b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", 502, closes=True),
     Play("HTTP/1.0 with chunks", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" + EVIL, 200, b"ok", lacks=("x-evil",)),

@@ -21,6 +21,7 @@ from gateway.telemetry.gauges import cluster_families, edge_families
 from gateway.telemetry.record import Telemetry
 from gateway.telemetry.runtime import Lag
 from gateway.tls.expiry import Held
+from gateway.tls.handshakes import Handshakes
 from gateway.upstream.errors import terminated
 
 CLUSTER = (("cluster", "outbound|9080||reviews.default.svc.cluster.local"),)
@@ -147,6 +148,8 @@ def test_an_exposition_has_every_family_and_is_valid(tmp_path: Path) -> None:
         snapshot = await asyncio.to_thread(snapshot_of)
         telemetry = Telemetry()
         telemetry.certificates = lambda: [Held("edge", "certificate", "CN=edge", "1", "", 0.0, 1e9)]
+        telemetry.handshakes = Handshakes()
+        telemetry.handshakes.completed()
         telemetry.policies = PolicyCounts
         telemetry.security = SecurityState()
         telemetry.control = partial(control_families, control)
