@@ -38,6 +38,7 @@ def _cluster(cluster: Cluster) -> dict[str, Any]:
         "limits": _limits(pool),
         "overflows": pool.overflows,
         "retries_refused": pool.retries.refused,
+        "retries_left": pool.retries_left(pool.active()),
         "endpoints": [
             _endpoint(endpoint, weight, pool.clock())
             for endpoint, weight in zip(cluster.endpoints, cluster.weights, strict=False)

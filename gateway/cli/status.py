@@ -97,6 +97,8 @@ def _show(status: dict[str, Any], clusters: list[dict[str, Any]], page: Page) ->
             words = name.replace("_", " ")
             full = ", FULL: further ones are turned away" if limit["open"] and limit["limit"] else ""
             page.line(f"  {words} {limit['used']} of {limit['limit']}{full}", BAD if full else "")
+        if cluster["retries_left"] == 0:
+            page.line("  retries have used up their share of its requests: no further ones for now", BAD)
         for endpoint in cluster["endpoints"]:
             page.line(_endpoint(endpoint), "" if endpoint["health"] == "healthy" else BAD)
 

@@ -15,6 +15,7 @@ from gateway.config.fields import (
     Bool,
     Checked,
     Duration,
+    DurationOrZero,
     FrozenMap,
     HostName,
     Labels,
@@ -165,8 +166,20 @@ class Dns(Model):
     """Addresses; default: the system's."""
 
 
+class RetriesOverTime(Model):
+    """Retries begun, as a share of the requests begun: what holds when few requests are in flight."""
+
+    enabled: Bool = True
+    """`false`: only retries in flight are limited, as in Envoy."""
+    reserve: Uint32 = 5
+    """Retries that may be begun before requests have earned them, so that a lone request has its retries.
+    Five are what `outlierDetection` needs by default to eject an endpoint that fails."""
+    refill: DurationOrZero = 3600.0
+    """How long an empty reserve takes to be full again without any request; 0: for ever."""
+
+
 class DefaultRetryBudget(Model):
-    """Retries in flight of a cluster whose DestinationRule sets neither `retryBudget` nor `maxRetries`."""
+    """Retries of a cluster whose DestinationRule sets neither `retryBudget` nor `maxRetries`."""
 
     enabled: Bool = True
     """`false`: such clusters have no limit, as in Istio."""
@@ -177,6 +190,8 @@ class DefaultRetryBudget(Model):
     burst: Uint32 = 25
     """Retries beyond the share that requests without any save up at most, so that an endpoint that dies
     under many requests at once costs none of them an error. 0: none, and failed connects count (Envoy)."""
+    over_time: RetriesOverTime = RetriesOverTime()
+    """The same share of the requests begun may be retries begun."""
 
 
 class GatewaySettingsSpec(Checked):

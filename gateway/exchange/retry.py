@@ -65,8 +65,8 @@ class Verdict(NamedTuple):
     event: str = ""
     """The condition that covers it: `connect-failure`, `5xx`, `503`, `unavailable`...; "": none does."""
     denied: str = ""
-    """Why an attempt that a condition covers is not repeated: `method`, `body`, `overloaded`, `attempts` or
-    `budget`."""
+    """Why an attempt that a condition covers is not repeated: `method`, `body`, `overloaded`, `attempts`,
+    `budget` or `allowance`."""
     flag: Flag | None = None
     """To be added to the exchange: URX when the attempts are used up, UO when there are too many retries."""
     at_once: bool = False
@@ -225,13 +225,15 @@ class Retries:
         if found.again and not found.at_once:
             if unconnected and pool.forgives():
                 pool.retries.forgiven()
-            elif pool.try_retry():
-                self._held = True
+            elif denied := pool.try_retry():
+                return found._replace(again=False, denied=denied, flag=Flag.UPSTREAM_OVERFLOW)
             else:
-                return found._replace(again=False, denied="budget", flag=Flag.UPSTREAM_OVERFLOW)
+                self._held = True
             self.made += 1
             return found
-        self._stale = self._stale or found.at_once
+        if found.at_once:
+            self._stale = True
+            pool.retries.repeated += 1
         if found.flag is not None:
             pool.retries.exhausted += 1
         if error is not None or found.event:

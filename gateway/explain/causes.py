@@ -32,8 +32,22 @@ DENIED = {
     "overloaded": "the backend said that it has too much to do",
     "attempts": "every retry that the route allows was used",
     "budget": "as many retries as the cluster may have were already under way",
+    "allowance": "the cluster's retries had already used up their share of its requests"
+    " (`retryBudget.overTime` of GatewaySettings)",
 }
 """Why a failed attempt is not repeated, as the retry policy calls it."""
+
+HELD = {
+    "budget": (
+        "as many retries as {} may have were already under way",
+        "`maxRetries` or `retryBudget` of its DestinationRule",
+    ),
+    "allowance": (
+        "the retries of {} had already used up their share of its requests",
+        "`retryBudget.overTime` of GatewaySettings",
+    ),
+}
+"""How many retries there were, and what limits them, when that is what denied one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +150,8 @@ def _words(happened: Happened) -> dict[str, Any]:
     words["caller"] = happened.identity or "none"
     words["rule"] = "a policy"
     words["reason"] = happened.details
+    held, words["lever"] = HELD.get(happened.retries_denied, HELD["budget"])
+    words["held"] = held.format(words["service"])
     return words
 
 

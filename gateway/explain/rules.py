@@ -207,13 +207,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
     Flag.UPSTREAM_OVERFLOW: (
         Rule(
             "via_upstream",
-            "{place} answered {status}, and it was not tried again because as many retries as"
-            " {service} may have"
-            " were already under way",
+            "{place} answered {status}, and it was not tried again because {held}",
             "the backend {place} ({service})",
-            "look into the backend's log; `maxRetries` or `retryBudget` of its DestinationRule is"
-            " what held the"
-            " retry back, and is there to keep an outage from growing",
+            "look into the backend's log; {lever} is what held the retry back, and is there to keep an outage"
+            " from growing",
         ),
         Rule(
             "",

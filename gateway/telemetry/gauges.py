@@ -82,6 +82,11 @@ def _breakers(sheet: Sheet, at: tuple[tuple[str, str], ...], pool: Pool, active:
         sheet[catalog.BREAKER_OPEN][labels] = int(used >= most)
         if most < MOST_LIMIT:
             sheet[catalog.BREAKER_REMAINING][labels] = max(0, most - used)
+    left = pool.retries_left(active)
+    if left is not None:
+        labels = (*at, ("limit", "retries_over_time"))
+        sheet[catalog.BREAKER_OPEN][labels] = int(left < 1)
+        sheet[catalog.BREAKER_REMAINING][labels] = left
 
 
 def _health(

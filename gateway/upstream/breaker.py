@@ -15,7 +15,7 @@ class Breaker(NamedTuple):
     """One limit of a cluster right now."""
 
     limit: str
-    """`max_connections`, `max_pending_requests`, `max_requests` or `max_retries`."""
+    """`max_connections`, `max_pending_requests`, `max_requests`, `max_retries` or `retries_over_time`."""
     open: bool
     """Whether it is reached: one more would be refused, or for connections would wait."""
     remaining: int

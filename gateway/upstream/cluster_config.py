@@ -91,6 +91,15 @@ class Warmup:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryReserve:
+    """What retries may be begun beyond the share that the requests begun have earned; see `Allowance`."""
+
+    size: float = 5.0
+    refill: float = 3600.0
+    """Seconds until an empty one is full again without any request; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
 class RetryShare:
     """How many retries may be in flight: a share of the requests in flight, but always a few."""
 
@@ -98,6 +107,8 @@ class RetryShare:
     least: int = 3
     burst: float = 0.0
     """Retries that requests without any save up at most; see `RetryBudget`."""
+    reserve: RetryReserve | None = None
+    """Limits the retries begun as well, to the same share of the requests begun; None: does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

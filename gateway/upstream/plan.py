@@ -16,6 +16,7 @@ from gateway.upstream.cluster_config import (
     Keepalive,
     Policy,
     Resolution,
+    RetryReserve,
     RetryShare,
     Warmup,
 )
@@ -218,7 +219,9 @@ def _budget(
     limited = pool is not None and pool.http is not None and pool.http.max_retries
     if limited or not default.enabled:
         return None
-    return RetryShare(default.percent.value, default.min_retry_concurrency, float(default.burst))
+    later = default.over_time
+    reserve = RetryReserve(float(later.reserve), later.refill) if later.enabled else None
+    return RetryShare(default.percent.value, default.min_retry_concurrency, float(default.burst), reserve)
 
 
 def _keepalive(settings: TcpKeepalive | None) -> Keepalive | None:

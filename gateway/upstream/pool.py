@@ -10,7 +10,7 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
-from gateway.upstream.breaker import breaker, overflow
+from gateway.upstream.breaker import Breaker, breaker, overflow
 from gateway.upstream.budget import RetryBudget
 from gateway.upstream.cluster_config import UNLIMITED
 from gateway.upstream.connect import open_connection
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.tls import Origination
-    from gateway.upstream.breaker import Breaker
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.connection import Connection
 
@@ -29,8 +28,8 @@ class Pool:
     """Counts, endpoints and waiters of one cluster. Everything runs on the loop, so nothing locks."""
 
     __slots__ = (
-        "_arrivals", "_leaving", "_waiting", "clock", "connections", "endpoints", "limit", "max_pending",
-        "max_requests", "name", "overflows", "pending", "retries", "tls",
+        "_arrivals", "_former", "_leaving", "_waiting", "clock", "connections", "endpoints", "limit",
+        "max_pending", "max_requests", "name", "overflows", "pending", "retries", "tls",
     )  # fmt: skip
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
@@ -57,6 +56,8 @@ class Pool:
         self.tls: Origination | None = None
         """How connections are secured; None: plain text."""
         self._arrivals = self._waiting = 0
+        self._former = 0
+        """Attempts at endpoints that are retired."""
         self._leaving: list[Endpoint] = []
 
     def __repr__(self) -> str:
@@ -73,6 +74,7 @@ class Pool:
         """Forgets an endpoint; its connections close as they become idle."""
         self.endpoints.pop((endpoint.host, endpoint.port), None)
         endpoint.retire()
+        self._former += endpoint.requests
         if endpoint.active:
             self._leaving.append(endpoint)
 
@@ -142,10 +144,16 @@ class Pool:
         busy = sum(endpoint.active for endpoint in self._leaving)
         return busy + sum(endpoint.active for endpoint in self.endpoints.values())
 
-    def try_retry(self) -> bool:
-        """Takes a place for a retry; give it back with `retries.give_back()`. False when there is none."""
-        attempts = sum(endpoint.requests for endpoint in self.endpoints.values())
-        return self.retries.take(self.active(), attempts)
+    def attempts(self) -> int:
+        """All that ever were, retired endpoints included. Added up when asked, so that no request pays.
+
+        May be asked from another thread.
+        """
+        return self._former + sum(endpoint.requests for endpoint in tuple(self.endpoints.values()))
+
+    def try_retry(self) -> str:
+        """Takes a place for a retry, to be given back with `retries.give_back()`: "", or what refuses it."""
+        return self.retries.take(self.active(), self.attempts(), self.clock())
 
     def forgives(self) -> bool:
         """Whether a retry after a failed connect needs no place: no backend has seen the request, and some
@@ -162,6 +170,20 @@ class Pool:
         yield breaker("max_pending_requests", self.pending, self.max_pending)
         yield breaker("max_requests", active - self.pending, self.max_requests)
         yield breaker("max_retries", retries.in_flight, retries.most(active))
+        left = self.retries_left(active)
+        if left is not None:
+            yield Breaker("retries_over_time", left < 1, left)
+
+    def retries_left(self, active: int) -> int | None:
+        """How many retries may be begun now, however few are in flight; None: there is no such limit.
+
+        May be asked from another thread.
+        """
+        retries = self.retries
+        allowance = retries.allowance
+        if allowance is None:
+            return None
+        return int(allowance.left(active, retries.begun(self.attempts()), self.clock()))
 
     async def _open(self, endpoint: Endpoint, config: ClusterConfig) -> Connection:
         """Opens a connection into a reserved slot."""

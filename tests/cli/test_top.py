@@ -142,7 +142,7 @@ def test_status_says_what_is_about_to_end() -> None:
         "clusters": [
             {
                 "name": "c", "resolution": "STATIC", "policy": "RANDOM", "connections": 5, "pending": 1, "overflows": 9,
-                "limits": {"max_connections": {"used": 5, "limit": 5, "open": True}},
+                "limits": {"max_connections": {"used": 5, "limit": 5, "open": True}}, "retries_left": 0,
                 "endpoints": [
                     {"address": "10.0.0.1:80", "health": "ejected", "ejected_for": 12.5, "ejected_because": "consecutive_5xx",
                      "weight": 1, "active": 0, "requests": 3, "connections": 0, "idle": 0}
@@ -157,6 +157,7 @@ def test_status_says_what_is_about_to_end() -> None:
     assert "expires in 3 days, then" in page
     assert "does not expire" in page
     assert "max connections 5 of 5, FULL" in page
+    assert "retries have used up their share" in page
     assert "1 waiting, 9 turned away" in page
     assert "ejected for 12.5 s still (consecutive_5xx)" in page
 

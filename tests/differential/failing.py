@@ -141,7 +141,11 @@ class Scene:
 
     def text(self, ports: Mapping[str, int], dead: int) -> str:
         """The YAML (JSON is YAML)."""
-        settings = {"admin": "off", "accessLog": {"encoding": "OFF"}, "serverName": "edge"}
+        # Envoy limits retries in flight only, so one request at a time has them all.
+        budget = {"overTime": {"enabled": False}}
+        settings = {
+            "admin": "off", "accessLog": {"encoding": "OFF"}, "serverName": "edge", "retryBudget": budget
+        }  # fmt: skip
         routes = [
             {"match": [{"headers": {"x-rule": {"exact": str(number)}}}], **rule}
             for number, rule in enumerate(self.rules)

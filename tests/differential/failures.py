@@ -172,10 +172,12 @@ class Slow(NamedTuple):
 UNTRIED = (
     Slow(
         "the retry budget",
-        "is a share of the first tries in flight; requests that need no retry save up for more, and a failed"
-        " connect needs no place while other endpoints accept connections (`retryBudget` of GatewaySettings)",
-        "is a share of all requests in flight, retries among them; nothing is saved",
-        "20 % stay 20 %, and an endpoint that dies costs no client an error",
+        "is on by default (`retryBudget` of GatewaySettings): a share of the first tries in flight, and of the"
+        " requests begun over time, with a reserve of five; requests that need no retry save up for more, and a"
+        " failed connect needs no place while other endpoints accept connections. A DestinationRule with"
+        " `retryBudget` or `maxRetries` has Envoy's instead",
+        "is off by default, and a share of all requests in flight, retries among them, but always three",
+        "20 % stay 20 %, with one request at a time too, and an endpoint that dies costs no client an error",
     ),
     Slow(
         "a retry when several endpoints were tried",

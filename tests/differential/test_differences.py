@@ -25,7 +25,8 @@ CONFIGURATION = """
 apiVersion: gateway.asgi/v1
 kind: GatewaySettings
 metadata: {name: differences}
-spec: {admin: "off", accessLog: {encoding: "OFF"}%(settings)s}
+# Envoy limits retries in flight only, so one request at a time has them all.
+spec: {admin: "off", accessLog: {encoding: "OFF"}, retryBudget: {overTime: {enabled: false}}%(settings)s}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry

@@ -19,6 +19,7 @@ from gateway.explain.causes import DENIED, Happened, diagnose, principal_flag, r
 from gateway.explain.rules import ANSWERS, RULES
 from gateway.http.flags import Flag
 from gateway.http.reply import Reply
+from gateway.upstream.budget import IN_FLIGHT, OVER_TIME
 
 ROOT = Path(gateway.__file__).parent
 GENERAL = RULES[""][-1]
@@ -130,7 +131,8 @@ def test_every_token_verdict_is_known() -> None:
 def test_sentences_use_known_words_and_are_plain() -> None:
     """A typo in a format would only be seen by whoever has an outage."""
     known = {field.name for field in fields(Happened)} | {
-        "where", "place", "service", "limit", "per_try", "took", "asked", "why", "caller", "rule", "reason"
+        "where", "place", "service", "limit", "per_try", "took", "asked", "why", "caller", "rule", "reason",
+        "held", "lever",
     }  # fmt: skip
     rules = [*(rule for some in RULES.values() for rule in some), *(rule for _, rule in ANSWERS)]
     for rule in rules:
@@ -215,13 +217,35 @@ def test_a_retry_that_was_not_made_is_explained(word: str) -> None:
     assert f"It was not tried again: {DENIED[word]}." in told.notes
 
 
+@pytest.mark.parametrize(
+    ("word", "cause", "lever"),
+    [
+        ("budget", "as many retries as reviews:80 may have were already under way", "DestinationRule"),
+        ("allowance", "the retries of reviews:80 had already used up their share", "`retryBudget.overTime`"),
+    ],
+)
+def test_which_half_of_the_budget_refused_a_retry_is_told(word: str, cause: str, lever: str) -> None:
+    told = diagnose(
+        Happened(
+            status=503,
+            flags=("UO",),
+            details="via_upstream",
+            cluster="outbound|80||reviews.default.svc.cluster.local",
+            retries_denied=word,
+        )
+    )
+
+    assert cause in told.cause
+    assert lever in told.remedy
+
+
 def test_the_words_of_the_retry_policy_are_all_known() -> None:
     """As its source lists them."""
     from gateway.exchange import retry
 
     named = set(re.findall(r'denied="(\w+)"', Path(retry.__file__).read_text(encoding="utf-8")))
 
-    assert named <= DENIED.keys()
+    assert named | {IN_FLIGHT, OVER_TIME} <= DENIED.keys()
 
 
 TEXT = st.text(max_size=30)

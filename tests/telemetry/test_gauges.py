@@ -53,7 +53,10 @@ def test_a_limit_nobody_set_is_not_told() -> None:
     found = by_metric(cluster_families(snapshot_of().clusters))
 
     assert (*CLUSTER, ("limit", "max_connections")) not in found[catalog.BREAKER_REMAINING]
-    assert [dict(labels)["limit"] for labels in found[catalog.BREAKER_REMAINING]] == ["max_retries"]
+    assert [dict(labels)["limit"] for labels in found[catalog.BREAKER_REMAINING]] == [
+        "max_retries",
+        "retries_over_time",
+    ]
     assert found[catalog.BREAKER_OPEN][*CLUSTER, ("limit", "max_connections")] == 0
 
 

@@ -193,16 +193,16 @@ def test_requests_of_retired_endpoints_still_count() -> None:
 def test_retries_are_limited_by_their_number() -> None:
     cluster = cluster_of(1, max_retries=2)
     pool = cluster.pool
-    assert [pool.try_retry() for _ in range(3)] == [True, True, False]
+    assert [pool.try_retry() for _ in range(3)] == ["", "", "budget"]
     assert gauges(cluster)["max_retries"] == (True, 0)
     pool.retries.give_back()
     assert gauges(cluster)["max_retries"] == (False, 1)
-    assert pool.try_retry()
+    assert not pool.try_retry()
     assert pool.retries.refused == 1
 
 
 def test_retries_are_limited_by_the_requests_in_flight() -> None:
-    """Half of six first tries are three retries; then the share of what is left falls with them."""
+    """Half of six are three retries; what was begun for them later counts as well, as in Envoy."""
 
     async def main() -> None:
         async with RecordingBackend(HELLO) as backend:
@@ -210,9 +210,9 @@ def test_retries_are_limited_by_the_requests_in_flight() -> None:
             held = [await cluster.acquire(only(cluster)) for _ in range(6)]
             assert gauges(cluster)["max_retries"] == (False, 3)
             granted = [cluster.pool.try_retry() for _ in range(4)]
-            assert granted == [True, True, False, False]
+            assert granted == ["", "", "", "budget"]
             held.extend([await cluster.acquire(only(cluster)) for _ in range(2)])
-            assert cluster.pool.try_retry()
+            assert not cluster.pool.try_retry()
             for connection in held:
                 connection.abort()
             assert gauges(cluster)["max_retries"] == (True, 0)
@@ -226,7 +226,7 @@ def test_new_limits_hold_at_once_and_counts_stay() -> None:
             cluster = cluster_of(backend.port)
             endpoint = only(cluster)
             held = [await cluster.acquire(endpoint) for _ in range(3)]
-            assert cluster.pool.try_retry()
+            assert not cluster.pool.try_retry()
             cluster.pool.follow(replace(cluster.config, max_requests=2, max_retries=1))
             assert gauges(cluster)["max_requests"] == gauges(cluster)["max_retries"] == (True, 0)
             await failure(cluster.acquire(endpoint))

@@ -8,7 +8,14 @@ from test_rules import rule
 from test_services import STATIC, entry, settings
 
 from gateway.upstream import Plan, Policy, plan
-from gateway.upstream.cluster_config import UNLIMITED, ClusterConfig, EndpointConfig, Keepalive, RetryShare
+from gateway.upstream.cluster_config import (
+    UNLIMITED,
+    ClusterConfig,
+    EndpointConfig,
+    Keepalive,
+    RetryReserve,
+    RetryShare,
+)
 
 REVIEWS = entry(
     "reviews",
@@ -44,7 +51,7 @@ def test_a_host_without_rule_has_istios_defaults() -> None:
         max_connections=UNLIMITED,
         connect_timeout=10.0,
         idle_timeout=3600.0,
-        retry_budget=RetryShare(percent=20.0, least=3, burst=25.0),
+        retry_budget=RetryShare(percent=20.0, least=3, burst=25.0, reserve=RetryReserve(5.0, 3600.0)),
     )
 
 
@@ -54,13 +61,20 @@ PORT_LIMIT = "{port: {number: 9080}, connectionPool: {http: {maxRetries: 2}}}"
 @pytest.mark.parametrize(
     ("policy", "default", "budget", "retries"),
     [
-        ("", "", RetryShare(20.0, 3, 25.0), UNLIMITED),
+        ("", "", RetryShare(20.0, 3, 25.0, RetryReserve()), UNLIMITED),
         (
             "",
             "retryBudget: {percent: {value: 50}, minRetryConcurrency: 1, burst: 0}",
-            RetryShare(50.0, 1),
+            RetryShare(50.0, 1, 0.0, RetryReserve()),
             UNLIMITED,
         ),
+        (
+            "",
+            "retryBudget: {overTime: {reserve: 2, refill: 0s}}",
+            RetryShare(20.0, 3, 25.0, RetryReserve(2.0, 0.0)),
+            UNLIMITED,
+        ),
+        ("", "retryBudget: {overTime: {enabled: false}}", RetryShare(20.0, 3, 25.0), UNLIMITED),
         ("", "retryBudget: {enabled: false}", None, UNLIMITED),
         ("connectionPool: {http: {maxRetries: 7}}", "", None, 7),
         ("retryBudget: {}", "retryBudget: {enabled: false}", RetryShare(20.0, 3), UNLIMITED),
