@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_BODY = 65536
 """Bytes of an answer that are read; more is an error."""
+MOST_HEADERS = 200
+"""As many as a backend's answer may have."""
 
 
 class CalloutError(Exception):
@@ -102,6 +104,8 @@ class Callouts:
         finally:
             await response.aclose()
         found = [(name.lower(), value) for name, value in response.headers.raw]
+        if len(found) > MOST_HEADERS:
+            raise CalloutError(f"an answer of more than {MOST_HEADERS} headers")
         return Answer(response.status_code, found, bytes(body))
 
     async def stop(self) -> None:

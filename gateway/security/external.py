@@ -82,7 +82,9 @@ class Provider:
             answer = await self._ask(request)
         except CalloutError as error:
             logger.warning("provider %s: %s", self.name, error)
-            return None if self._settings.fail_open else self._error
+            if not self._settings.fail_open:
+                return self._error
+            answer = Answer(200, [], b"")
         if answer.status == 200:
             self._mark(request, answer.headers)
             return None
@@ -120,16 +122,24 @@ class Provider:
         return [*head, *self._added]
 
     def _mark(self, request: Request, answered: Headers) -> None:
+        """Hands on what the service gave. A header that is its to give is taken from the client unless the
+        service saw it and let it stand: nobody vouches for any other.
+        """
         given = [
             (name, value)
             for name, value in answered
             if name not in _KEPT_BACK and self._upstream(name.decode("latin-1"))
         ]
-        if given:
-            names = {name for name, _ in given}
-            request.headers[:] = [*(pair for pair in request.headers if pair[0] not in names), *given]
+        names = {name for name, _ in given}
+        kept = [pair for pair in request.headers if pair[0] not in names and not self._claimed(pair[0])]
+        if given or len(kept) != len(request.headers):
+            request.headers[:] = [*kept, *given]
             request.header_map = dict(request.headers)
             request.repeated = len(request.header_map) != len(request.headers)
+
+    def _claimed(self, name: bytes) -> bool:
+        text = name.decode("latin-1")
+        return self._upstream(text) and not self._sent(text)
 
 
 def _names(patterns: Iterable[str]) -> Test:
