@@ -94,6 +94,7 @@ EXAMPLES = (
             ((1, 0.004, 0, F.UPSTREAM_CONNECT_FAILURE),), 0.005, transport="TLS_error:_certificate_has_expired"),
     Example("UC: closed before the answer", 503, (F.UPSTREAM_TERMINATION,), f"{RESET}{{connection_termination}}", ((1, 0.2, 0, F.UPSTREAM_TERMINATION),), 0.201, denied="method", method="POST"),
     Example("UPE: no valid HTTP", 502, (F.UPSTREAM_PROTOCOL_ERROR,), f"{RESET}{{protocol_error}}", ((2, 0.01, 0, F.UPSTREAM_PROTOCOL_ERROR),)),
+    Example("UPE: cut off, nothing sent", 502, (F.UPSTREAM_PROTOCOL_ERROR,), f"{RESET}{{protocol_error|body_cut_off}}", ((2, 0.4, 0, F.UPSTREAM_PROTOCOL_ERROR),), 0.41),
     Example("UPE: cut off in the middle", 200, (F.UPSTREAM_PROTOCOL_ERROR,), "upstream_reset_after_response_started{protocol_error}", ((2, 0.4, 200, F.UPSTREAM_PROTOCOL_ERROR),), 0.41),
     Example("UR: reset by the backend", 503, (F.UPSTREAM_REMOTE_RESET,), f"{RESET}{{remote_reset}}", ((1, 0.03, 0, F.UPSTREAM_REMOTE_RESET),), 0.031),
     Example("LR: given up by the gateway", 503, (F.LOCAL_RESET,), f"{RESET}{{local_reset}}", ((1, 0.03, 0, F.LOCAL_RESET),), 0.031),
@@ -111,7 +112,7 @@ EXAMPLES = (
     Example("A token has expired", 401, (), "jwt_authn_access_denied{Jwt_is_expired}", took=0.0003),
     Example("DC: the client left", 0, (F.CLIENT_GONE,), "downstream_remote_disconnect", ((1, 0.95, 0, None),), 0.951),
     Example("DPE: bad request", 400, (F.DOWNSTREAM_PROTOCOL_ERROR,), "path_normalization_failed", path="/a%00b", took=0.0001, routed=False),
-    Example("SI: nothing sent for too long", 408, (F.STREAM_IDLE_TIMEOUT,), "stream_idle_timeout", ((1, 300.0, 0, F.STREAM_IDLE_TIMEOUT),), 300.0),
+    Example("SI: nothing sent for too long", 504, (F.STREAM_IDLE_TIMEOUT,), "stream_idle_timeout", ((1, 300.0, 0, F.STREAM_IDLE_TIMEOUT),), 300.0),
     Example("DT: lasted too long", 408, (F.DURATION_TIMEOUT,), "max_duration_timeout", ((1, 60.0, 0, F.DURATION_TIMEOUT),), 60.0),
     Example("OM: overloaded", 503, (F.OVERLOAD,), "overload", took=0.0001),
 )  # fmt: skip

@@ -103,7 +103,7 @@ class Limits(Model):
     """Default: no limit; bodies are streamed, not kept."""
     response_head_bytes: Count = 61440
     response_headers: Count = 200
-    response_hold_bytes: Annotated[int, Strict(), Field(ge=0, le=65535)] = 0
+    response_hold_bytes: Annotated[int, Strict(), Field(ge=0, le=65535)] = 16384
     """A response body of known length up to this is passed on once it is whole, so that one that breaks off
     is a failure like any other: answered with an error, or repeated. 0: what has come goes on (Envoy)."""
     connections: Count | None = None
@@ -129,7 +129,7 @@ class Timeouts(Model):
     """For the next request on a client's connection."""
     tls_handshake: Duration = 10.0
     stream_idle: Duration = 300.0
-    """For any byte of a request in either direction."""
+    """For any byte of a request in either direction, before the response as well as inside it."""
     drain: Duration = 30.0
     """For requests to finish before the process ends."""
 

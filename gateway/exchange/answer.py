@@ -12,7 +12,7 @@ from gateway.exchange.hygiene import NO_BODY, new_request_id
 from gateway.exchange.replay import TOO_LARGE
 from gateway.exchange.retry import TRY_TIMED_OUT, TryTimedOut, reset_body
 from gateway.http.flags import Flag
-from gateway.http.reply import UPSTREAM_TIMEOUT, Reply
+from gateway.http.reply import STREAM_TIMEOUT, UPLOAD_STALLED, UPSTREAM_TIMEOUT, Reply
 from gateway.http.request import Request
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def failure(exchange: Exchange, error: UpstreamError | None) -> Reply:
         return TRY_TIMED_OUT
     if isinstance(error, UploadStuck):
         return TOO_LARGE
+    if error.flag is Flag.STREAM_IDLE_TIMEOUT:
+        return STREAM_TIMEOUT if exchange.upload_done else UPLOAD_STALLED
     exchange.transport_failure = error.transport_failure
     headers = _OVERLOADED if error.flag is Flag.UPSTREAM_OVERFLOW else ()
     body = reset_body(error, retried=exchange.retries is not None and exchange.retries.made > 0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.exchange.stall import Stalled
 from gateway.http.flags import Flag
 from gateway.http.reply import ClientLeft
 from gateway.upstream.errors import UpstreamError
@@ -226,11 +225,6 @@ class Exchange:
     def time_out(self) -> None:
         """The route's timeout passed: whoever waits for the upstream is woken with `TimedOut`."""
         self.ended = TimedOut()
-        self._end(self.ended)
-
-    def stall(self) -> None:
-        """Nothing moves any more: whoever waits for the upstream is woken with `Stalled`."""
-        self.ended = Stalled()
         self._end(self.ended)
 
     def upload_complete(self) -> None:

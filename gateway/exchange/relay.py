@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from gateway.exchange.downstream import Downstream
     from gateway.exchange.exchange import Exchange
-    from gateway.exchange.stall import Stall
     from gateway.http.headers import Headers
     from gateway.upstream import ResponseHead
 
@@ -69,9 +68,7 @@ def operated(exchange: Exchange, headers: Headers) -> Headers:
     return headers
 
 
-async def rest(
-    exchange: Exchange, downstream: Downstream, pause: Awaitable[None] | None, stall: Stall
-) -> None:
+async def rest(exchange: Exchange, downstream: Downstream, pause: Awaitable[None] | None) -> None:
     """Relays the body behind its first piece; returns when its last byte was handed to the client."""
     connection = exchange.connection
     assert connection is not None
@@ -80,9 +77,7 @@ async def rest(
             await pause
         if exchange.gone:
             raise ClientGone
-        stall.waiting = True
         chunk = await connection.read(downstream.resume)
-        stall.waiting = False
         last = connection.complete
         exchange.bytes_sent += len(chunk)
         pause = downstream.send_body(chunk, last)

@@ -73,6 +73,7 @@ class Verdict(NamedTuple):
     """The connection was stale, the backend has not failed: repeat without waiting, count no attempt."""
 
 
+_FINAL = frozenset({Flag.UPSTREAM_OVERFLOW, Flag.STREAM_IDLE_TIMEOUT})
 FINAL = Verdict(again=False)
 """Nothing asks for a repetition."""
 STALE = Verdict(again=True, event="stale-connection", at_once=True)
@@ -170,8 +171,10 @@ def _by_response(policy: RetryPolicy, outcome: Outcome) -> str:
 
 
 def _by_error(policy: RetryPolicy, error: UpstreamError) -> str:
-    """The condition that a failure without a response meets. Overflow and the route's timeout meet none."""
-    if error.flag is Flag.UPSTREAM_OVERFLOW or isinstance(error, TimedOut):
+    """The condition that a failure without a response meets. Overflow, silence and the route's timeout meet
+    none.
+    """
+    if error.flag in _FINAL or isinstance(error, TimedOut):
         return ""
     words = policy.retry_on
     if "connect-failure" in words and error.flag is Flag.UPSTREAM_CONNECT_FAILURE:

@@ -23,7 +23,6 @@ from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
 from gateway.exchange.mirror import Shadows, wanted
 from gateway.exchange.replay import replay_for
 from gateway.exchange.retry import Outcome, Retries, avoided
-from gateway.exchange.stall import Stall
 from gateway.exchange.trial import Trial
 from gateway.exchange.upload import Upload
 from gateway.http.flags import Flag
@@ -428,10 +427,8 @@ class Spine:
         """The body behind its first piece. What fails now can only be cut off."""
         if exchange.upload is not None:
             exchange.upload.forget()
-        patience = exchange.snapshot.config.settings.spec.timeouts.stream_idle
-        stall = Stall(exchange, self._deadlines.queue(patience), self._clock)
         try:
-            await relay.rest(exchange, downstream, pause, stall)
+            await relay.rest(exchange, downstream, pause)
         except UpstreamError as error:
             if exchange.gone:
                 raise ClientGone from None
@@ -441,8 +438,6 @@ class Spine:
             if cluster.outlier is not None and exchange.endpoint is not None and error is not exchange.ended:
                 cluster.outlier.record(exchange.endpoint, exchange.upstream_status, error, self._clock())
             raise Aborted from error
-        finally:
-            stall.end()
 
     def _reply(
         self, exchange: Exchange, downstream: Downstream, reply: Reply, policy: Policy

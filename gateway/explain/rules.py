@@ -177,6 +177,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             " ends",
         ),
         Rule(
+            r"upstream_reset_before_response_started\{protocol_error\|body_cut_off",
+            "{place} ended its response in the middle of the body; nothing of it had gone to the client,"
+            " which got {status} instead of half an answer",
+            "the backend {place} ({service})",
+            "it crashed or was stopped while it answered: look into its log, and let it finish requests"
+            " before it ends; `retryOn: reset` tries such requests again",
+        ),
+        Rule(
             "",
             "what {place} sent is no valid HTTP response",
             "the backend {place} ({service})",
@@ -276,10 +284,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     Flag.STREAM_IDLE_TIMEOUT: (
         Rule(
-            "",
+            "stream_idle_timeout",
             "nothing was sent in either direction for longer than `timeouts.streamIdle` allows",
             "the client {client} or the backend {place}: whoever had to speak next",
-            "raise `timeouts.streamIdle` for streams that pause, or let them send something now and then",
+            "raise `timeouts.streamIdle` for answers that take so long and for streams that pause, or let"
+            " them send something now and then",
+        ),
+        Rule(
+            "",
+            "nothing was sent in either direction for longer than it may",
+            "the client {client} or the backend {place}: whoever had to speak next",
+            "let streams that pause send something now and then",
         ),
     ),
     Flag.OVERLOAD: (

@@ -32,6 +32,9 @@ NO_ROUTE = Reply(404, b"", Flag.NO_ROUTE, "route_not_found")
 NO_CLUSTER = Reply(503, b"", Flag.NO_CLUSTER, "cluster_not_found")
 NO_HEALTHY_UPSTREAM = Reply(503, b"no healthy upstream", Flag.NO_HEALTHY_UPSTREAM, "no_healthy_upstream")
 UPSTREAM_TIMEOUT = Reply(504, b"upstream request timeout", Flag.UPSTREAM_TIMEOUT, "response_timeout")
+STREAM_TIMEOUT = Reply(504, b"stream timeout", Flag.STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
+UPLOAD_STALLED = Reply(408, b"stream timeout", Flag.STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
+"""The same, while the client still had some of its request to send."""
 
 
 def bad_request(details: str, *, status: int = 400, body: bytes = b"", close: bool = True) -> Reply:

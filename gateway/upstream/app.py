@@ -102,7 +102,7 @@ class AppPool(Pool):
 
     def _made(self, endpoint: Endpoint, config: ClusterConfig) -> AppConnection:
         connection = AppConnection(endpoint, config, self.app)
-        connection.counted = True
+        self.join(connection)
         return connection
 
 
@@ -156,6 +156,7 @@ class AppConnection(Connection):
             raise self._error or terminated(sent=True)
         if self._state < _DONE:  # Who has answered reads no more.
             self._chunk = chunk
+            self._passed += 1
             self._stir()
 
     def finish(self) -> None:
@@ -187,7 +188,7 @@ class AppConnection(Connection):
         self._chunk = None
         if self.counted:
             self.counted = False
-            self.endpoint.pool.free(self.endpoint)
+            self.endpoint.pool.leave(self)
         self._stir()
         self._wake()
 
@@ -254,6 +255,7 @@ class AppConnection(Connection):
         if piece and not self._to_head:
             self._pieces.append(bytes(piece))
             self._buffered += len(piece)
+            self._passed += 1
         if not more:
             self._state = _DONE
             self._stir()

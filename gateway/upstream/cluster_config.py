@@ -153,6 +153,8 @@ class ClusterConfig:
     response_hold_bytes: int = 0
     """Bodies of known length up to this count as arrived when they are whole; below the pool's read-ahead."""
     response_headers: int = 200
+    stream_idle: float = 300.0
+    """Seconds of silence in both directions while a response is awaited; then the request is ended."""
 
     outlier: OutlierDetection | None = None
     health_check: HealthCheck | None = None

@@ -11,7 +11,14 @@ import select
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.http.parking import parked
-from gateway.upstream.errors import UpstreamError, local_reset, protocol_error, terminated
+from gateway.upstream.errors import (
+    BrokenOff,
+    Stalled,
+    UpstreamError,
+    local_reset,
+    protocol_error,
+    terminated,
+)
 from gateway.upstream.response import (
     BODILESS,
     END_OF_HEAD,
@@ -59,10 +66,10 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_buffered", "_chunked", "_config", "_error", "_head", "_held", "_interim", "_loop", "_partial",
-        "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_state", "_to_head",
-        "_transport", "_unsent", "_writer", "_writes_paused", "counted", "endpoint", "idle_at",
-        "local_address", "opened_at", "request_sent", "response_started", "resume", "reused", "socket",
-        "tls",
+        "_passed", "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_seen", "_state",
+        "_still_since", "_to_head", "_transport", "_unsent", "_writer", "_writes_paused", "counted",
+        "endpoint", "idle_at", "local_address", "opened_at", "request_sent", "response_started", "resume",
+        "reused", "socket", "tls",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, config: ClusterConfig) -> None:
@@ -102,6 +109,10 @@ class Connection(asyncio.Protocol):
         self._chunked: ChunkedBody | None = None
         self._remaining = self._interim = self._unsent = 0
         self._to_head = False
+        self._passed = 0
+        """Pieces that came or went without a change of state: what `look` sees of progress."""
+        self._seen: tuple[int, int, int] | None = None
+        self._still_since = 0.0
 
     def __repr__(self) -> str:
         state = ("idle", "awaiting head", "receiving", "complete", "closed")[self._state]
@@ -139,6 +150,7 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(0)
         if self._state == _CLOSED:
             raise self._error or terminated(sent=True)
+        self._passed += 1
         if self._unsent == CHUNKED:
             self._transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
         elif len(chunk) > self._unsent:
@@ -285,6 +297,18 @@ class Connection(asyncio.Protocol):
         """Closes the connection, whatever it is doing."""
         self._shut(None if self.complete or self._state == _IDLE else local_reset(sent=self.request_sent))
 
+    def look(self, now: float) -> None:
+        """Ends a wait for the response in which nothing has moved for `stream_idle`, in either direction.
+
+        Called every now and then, so that requests have no timer: it compares what it sees with the last
+        time. A response that the client is slow to take is not awaited.
+        """
+        seen = self._requests, self._state, self._passed
+        if not self._awaited or seen != self._seen:
+            self._seen, self._still_since = seen, now
+        elif now - self._still_since >= self._config.stream_idle:
+            self._shut(Stalled())
+
     def _worn(self) -> bool:
         """Whether the connection has served enough requests, or long enough."""
         config = self._config
@@ -308,7 +332,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         if self.counted:
             self.counted = False
-            self.endpoint.pool.free(self.endpoint)
+            self.endpoint.pool.leave(self)
         self._wake()
 
     def _wake(self) -> None:
@@ -351,6 +375,8 @@ class Connection(asyncio.Protocol):
         """What a close by the upstream means now; like Envoy, inside a message it is a protocol error."""
         if self._state in {_IDLE, _DONE}:
             return None
+        if self._held is not None:
+            return BrokenOff()
         if self.response_started:
             return protocol_error("connection closed inside the response")
         return terminated(sent=self.request_sent)
@@ -407,6 +433,7 @@ class Connection(asyncio.Protocol):
                 raise protocol_error(f"more than {MAX_INTERIM} interim responses")
             data, partial = data[end:], None
             end = data.find(END_OF_HEAD)
+        self._passed += 1
         if partial is None:
             self._partial = partial = bytearray(data)
         check_partial_head(partial, limit)
@@ -420,7 +447,8 @@ class Connection(asyncio.Protocol):
             if missing > 0:
                 self._state = _BODY
                 self._remaining = missing
-                if head.length <= self._config.response_hold_bytes:
+                # Whoever is still sending may wait for the head before it goes on.
+                if head.length <= self._config.response_hold_bytes and not self._unsent:
                     self._head, self._held = None, head
                 if size:
                     self._keep(data[end:])
@@ -466,6 +494,7 @@ class Connection(asyncio.Protocol):
         """Holds a piece until it is read, and the upstream back when there is enough of them."""
         self._pieces.append(piece)
         self._buffered += len(piece)
+        self._passed += 1
         if not self._paused and self._buffered >= (TOO_MUCH if self._awaited else ENOUGH):
             self._paused = True
             self._transport.pause_reading()

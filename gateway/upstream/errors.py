@@ -16,7 +16,7 @@ class UpstreamError(Exception):
     ) -> None:
         super().__init__(reason)
         self.flag = flag
-        """UF, UC, UPE, LR or UO."""
+        """UF, UC, UPE, UT, SI, LR or UO."""
         self.reason = reason
         """Envoy's reset reason, such as `connection termination`."""
         self.transport_failure = transport_failure
@@ -47,6 +47,30 @@ class UpstreamError(Exception):
         when = "after" if started else "before"
         reason = f"{self.reason}|{self.transport_failure}" if self.transport_failure else self.reason
         return f"upstream_reset_{when}_response_started{{{reason.replace(' ', '_')}}}"
+
+
+class Stalled(UpstreamError):  # noqa: N818 - an event, not an error
+    """Neither side sent a byte for too long while the response was awaited (`timeouts.streamIdle`)."""
+
+    def __init__(self) -> None:
+        super().__init__(Flag.STREAM_IDLE_TIMEOUT, "stream idle timeout", sent=True)
+
+    def details(self, *, started: bool = False) -> str:  # noqa: ARG002 - there is one word for both
+        """Envoy's."""
+        return "stream_idle_timeout"
+
+
+class BrokenOff(UpstreamError):  # noqa: N818 - an event, not an error
+    """The connection closed inside a body that was held until it is whole (`limits.responseHoldBytes`)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Flag.UPSTREAM_PROTOCOL_ERROR, "protocol error", cause="closed inside the body", sent=True
+        )
+
+    def details(self, *, started: bool = False) -> str:
+        """Envoy's, and that it was HTTP as far as it went: Envoy holds nothing, and has no word for it."""
+        return super().details(started=started).replace("}", "|body_cut_off}")
 
 
 def terminated(*, sent: bool) -> UpstreamError:

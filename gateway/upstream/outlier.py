@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 MAX_EJECTION = 300.0
 """Seconds an ejection lasts at most, unless `baseEjectionTime` is longer (Envoy `max_ejection_time`)."""
 
-_NOBODYS_FAULT = frozenset({Flag.UPSTREAM_OVERFLOW, Flag.LOCAL_RESET, Flag.CLIENT_GONE})
-"""A limit of ours, a client that left: they say nothing about the endpoint."""
+_NOBODYS_FAULT = frozenset(
+    {Flag.UPSTREAM_OVERFLOW, Flag.LOCAL_RESET, Flag.CLIENT_GONE, Flag.STREAM_IDLE_TIMEOUT}
+)
+"""A limit of ours, a client that left, a stream that pauses: they say nothing about the endpoint (Envoy)."""
 
 
 class Reason(StrEnum):

@@ -143,6 +143,7 @@ def _cluster(
         response_head_bytes=settings.limits.response_head_bytes,
         response_hold_bytes=settings.limits.response_hold_bytes,
         response_headers=settings.limits.response_headers,
+        stream_idle=settings.timeouts.stream_idle,
         **_balancing(balancing),
         **_limits(policy.connection_pool),
     )

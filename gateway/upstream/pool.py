@@ -29,7 +29,7 @@ class Pool:
 
     __slots__ = (
         "_arrivals", "_former", "_leaving", "_waiting", "clock", "connections", "endpoints", "limit",
-        "max_pending", "max_requests", "name", "overflows", "pending", "retries", "tls",
+        "max_pending", "max_requests", "name", "open", "overflows", "pending", "retries", "tls",
     )  # fmt: skip
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
@@ -39,6 +39,8 @@ class Pool:
         """In use, by address and port; retired ones are gone from here."""
         self.connections = 0
         """Open connections and those being opened, retired endpoints included."""
+        self.open: set[Connection] = set()
+        """The open ones."""
         self.pending = 0
         """Requests without a connection yet: one is being opened for them, or `limit` is reached."""
         self.overflows = 0
@@ -195,7 +197,7 @@ class Pool:
         if connection.closed:  # Accepted and dropped at once: its slot has nobody to give it back.
             self.free(endpoint)
         else:
-            connection.counted = True
+            self.join(connection)
         return connection
 
     async def _wait(self, endpoint: Endpoint) -> Connection | None:
@@ -225,6 +227,16 @@ class Pool:
             return False
         waiter.set_result(connection)
         return True
+
+    def join(self, connection: Connection) -> None:
+        """Takes an open connection into a reserved slot."""
+        connection.counted = True
+        self.open.add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Takes the slot of a connection back that has closed."""
+        self.open.discard(connection)
+        self.free(connection.endpoint)
 
     def free(self, endpoint: Endpoint) -> None:
         """Takes back the slot of a connection that closed or never opened."""
@@ -263,6 +275,12 @@ class Pool:
             for connection in tuple(endpoint.idle):
                 if connection.idle_at <= unused_since or connection.opened_at <= made_at:
                     connection.close()
+        self.look(now)
+
+    def look(self, now: float) -> None:
+        """Ends requests whose response is awaited and nothing moves (`Connection.look`)."""
+        for connection in tuple(self.open):
+            connection.look(now)
 
     def _may_open(self, endpoint: Endpoint) -> bool:
         return self.connections < self.limit or not endpoint.connections

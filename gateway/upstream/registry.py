@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 SWEEP = 1.0
 """Seconds between two looks for connections that were idle too long: one timer, not one a connection."""
 SHORTEST_SWEEP = 0.1
-"""The same when an outlier detection asks for a shorter interval."""
+"""The same when an outlier detection, or `timeouts.streamIdle`, asks for a shorter interval."""
+EXACTNESS = 20
+"""Sweeps in a `streamIdle`: silence is noticed by the first look after it began, and ended by the first one
+after the limit, so it lasts at most two sweeps too long, a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Registry:
         self._tended: Sequence[Cluster] = ()
         """Clusters that time changes: with ejections or warm-ups."""
         self._pace = SWEEP
+        self._left: Sequence[Pool] = ()
+        """Pools of clusters that are gone, with requests under way."""
         self.checks = Checks(clock, self._rng, sleep)
         """Active health checks."""
 
@@ -110,6 +115,7 @@ class Registry:
         for name, cluster in before.items():
             if name not in prepared.clusters:
                 _keep(cluster, ())
+                self._left = (*self._left, cluster.pool)
         changed = [cluster for name, cluster in prepared.clusters.items() if before.get(name) is not cluster]
         for cluster in changed:
             _keep(cluster, cluster.endpoints)
@@ -199,7 +205,8 @@ class Registry:
         every = self.clusters.values()
         self._tended = [item for item in every if item.outlier is not None or item.config.warmup is not None]
         intervals = [item.outlier.thresholds.interval for item in every if item.outlier is not None]
-        self._pace = max(SHORTEST_SWEEP, min([SWEEP, *intervals]))
+        silences = [item.config.stream_idle / EXACTNESS for item in every]
+        self._pace = max(SHORTEST_SWEEP, min([SWEEP, *intervals, *silences]))
 
     def _follow(self, plan: Plan) -> None:
         if self._own_resolver and plan.nameservers != self._nameservers:
@@ -228,8 +235,12 @@ class Registry:
         for cluster in self.clusters.values():
             if cluster.pool.connections:
                 cluster.pool.sweep(cluster.config)
+        now = self._clock()
+        if self._left:
+            self._left = [pool for pool in self._left if pool.connections]
+            for pool in self._left:
+                pool.look(now)
         if self._tended:
-            now = self._clock()
             for cluster in self._tended:
                 cluster.sweep(now)
         self._sweeper = asyncio.get_running_loop().call_later(self._pace, self._sweep)

@@ -246,10 +246,12 @@ def test_a_slow_reader_holds_the_backend_back(tmp_path: Path) -> None:
 
 
 def test_a_cut_response_raises(tmp_path: Path) -> None:
+    """One that is short enough to be held until it is whole does not: it never began."""
+
     async def main() -> None:
         async def cut(call: Call) -> None:
-            await call.head()
-            await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+            short = b"/short" in await call.head()
+            await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\nhalf" % (9 if short else 16385))
 
         async with (
             Backend(cut).running() as backend,
@@ -257,6 +259,7 @@ def test_a_cut_response_raises(tmp_path: Path) -> None:
         ):
             with pytest.raises(httpx.RemoteProtocolError, match="cut off"):
                 await http.get("http://reviews/")
+            assert (await http.get("http://reviews/short")).status_code == 502
 
     asyncio.run(main())
 

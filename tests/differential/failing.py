@@ -141,11 +141,15 @@ class Scene:
 
     def text(self, ports: Mapping[str, int], dead: int) -> str:
         """The YAML (JSON is YAML)."""
-        # Envoy limits retries in flight only, so one request at a time has them all.
-        budget = {"overTime": {"enabled": False}}
+        # Envoy limits retries in flight only, so one request at a time has them all. And it holds nothing; what
+        # both do with an answer that breaks off is compared all the same.
         settings = {
-            "admin": "off", "accessLog": {"encoding": "OFF"}, "serverName": "edge", "retryBudget": budget
-        }  # fmt: skip
+            "admin": "off",
+            "accessLog": {"encoding": "OFF"},
+            "serverName": "edge",
+            "retryBudget": {"overTime": {"enabled": False}},
+            "limits": {"responseHoldBytes": 0},
+        }
         routes = [
             {"match": [{"headers": {"x-rule": {"exact": str(number)}}}], **rule}
             for number, rule in enumerate(self.rules)

@@ -86,6 +86,14 @@ def overloaded(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outco
     return fewer_tries(ask, ours, theirs) if told else (ours, theirs)
 
 
+def held_back(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
+    """Envoy's client got a part and the end of the connection, the gateway's an error; once was asked by both."""
+    told = ours.status == 502 and ours.body.endswith(b"reset reason: protocol error")
+    if not told or theirs.status or len(ours.arrivals) != len(theirs.arrivals):
+        return ours, theirs
+    return ours, replace(ours, arrivals=theirs.arrivals)
+
+
 def unnamed(ask: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
     told = dict(ours.headers).get("grpc-status") in {"1", "14"}
     return fewer_tries(ask, ours, theirs) if told else (ours, theirs)
@@ -109,6 +117,16 @@ FAILURES: tuple[Difference, ...] = (
         example=Ask.of("POST", "/?answer=grpc-14.plain", body=b"hi"),
         concerns=lambda ask: ask.method not in IDEMPOTENT and "grpc-1" in ask.target,
         settle=unnamed,
+    ),
+    Difference(
+        when="a response of known length, at most `limits.responseHoldBytes` (16384), that breaks off in its body",
+        gateway="is a failure like any other, for nothing of it was passed on: 502 `UPE`, or repeated where the"
+        " route's policy names it (`reset`, `5xx`); and a timeout that passes inside it is 504",
+        envoy="has begun: the client is cut off in the middle",
+        why="a failure that the client need not see; `0` passes on what has come, as Envoy does",
+        example=Ask.of(target="/?answer=cut"),
+        concerns=target_has("answer=cut"),
+        settle=held_back,
     ),
     Difference(
         when="the copy a mirror gets",
@@ -192,9 +210,9 @@ UNTRIED = (
         "a silent mirror would fill all places",
     ),
     Slow(
-        "a response that falls silent (`timeouts.streamIdle`)",
-        "is cut off after one to two times the limit",
-        "is cut off after the limit",
-        "a timer a piece would cost more than it gives",
+        "a response that falls silent, before its head or inside it (`timeouts.streamIdle`)",
+        "is ended up to a tenth, or 0.2 s, later than the limit",
+        "is ended at the limit",
+        "one look at all connections every now and then, instead of a timer for each request",
     ),
 )

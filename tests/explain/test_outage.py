@@ -54,6 +54,11 @@ async def breaking_off(call: Call) -> None:
     await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
 
 
+async def breaking_off_late(call: Call) -> None:
+    await call.head()
+    await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 16385\r\n\r\nhalf")
+
+
 async def silent(call: Call) -> None:
     await call.head()
     await call.body(1)
@@ -76,6 +81,7 @@ def run(folder: Path, handler: Any, http: str, play: Play, *, more: str = "") ->
         (failing, REVIEWS, 503, [], "answered 503 itself"),
         (hanging_up, REVIEWS, 503, ["UC"], "closed the connection before it answered"),
         (babbling, REVIEWS, 502, ["UPE"], "is no valid HTTP response"),
+        (breaking_off, REVIEWS, 502, ["UPE"], "ended its response in the middle of the body;"),
         (silent, IMPATIENT, 504, ["UT"], "no complete answer within 0.05 s"),
     ],
 )
@@ -103,7 +109,7 @@ def test_a_backend_that_fails_is_named(
 
 
 def test_a_response_that_breaks_off_is_told(tmp_path: Path) -> None:
-    """The client got a status of 200 and half a body."""
+    """The client got a status of 200 and half a body: it was too long to be held until it is whole."""
 
     async def play(gateway: Remembering) -> None:
         await gateway.running.get("/x")
@@ -113,7 +119,7 @@ def test_a_response_that_breaks_off_is_told(tmp_path: Path) -> None:
         assert (told["status"], told["flags"]) == (200, ["UPE"])
         assert "in the middle of the body, after 4 bytes" in told["cause"]
 
-    run(tmp_path, breaking_off, REVIEWS, play)
+    run(tmp_path, breaking_off_late, REVIEWS, play)
 
 
 def test_a_port_where_nobody_listens(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from support.clock import FakeClock
 from support.upstreams import GET, LOOPS, Run, ask, cluster_of, connect, failure, only, rest, settled
 
 from gateway.http.flags import Flag
-from gateway.upstream import CHUNKED, NO_BODY, Framing, UpstreamError, sized
+from gateway.upstream import CHUNKED, NO_BODY, Connection, Framing, UpstreamError, sized
 from gateway.upstream.connection import ENOUGH, MAX_INTERIM
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -848,6 +848,22 @@ def test_a_short_body_can_be_held_until_it_is_whole(run: Run) -> None:
     run(main())
 
 
+def test_a_body_is_not_held_while_the_request_is_still_sent() -> None:
+    """Its sender may wait for the head before it goes on."""
+
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port, response_hold_bytes=100)
+            connection.start(b"POST / HTTP/1.1\r\n\r\n", method="POST", body=CHUNKED)
+            link = await backend.link()
+            await link.receive(b"\r\n\r\n")
+            await link.send(HELD)
+            assert (await connection.response()).status == 200
+            connection.release()
+
+    asyncio.run(main())
+
+
 @LOOPS
 def test_a_held_body_that_breaks_off_is_no_response(run: Run) -> None:
     async def main() -> None:
@@ -863,3 +879,79 @@ def test_a_held_body_that_breaks_off_is_no_response(run: Run) -> None:
             connection.release()
 
     run(main())
+
+
+def silence(connection: Connection, at: float) -> bool:
+    """Whether the look at this time finds that nothing has moved for too long."""
+    connection.look(at)
+    return connection.closed
+
+
+def test_silence_is_counted_from_the_first_look_after_the_last_byte() -> None:
+    """A request, a part of a head, an interim response, a part of a body: each is a sign of life."""
+    pieces = (b"HTTP/1.1 103 X\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"Content-Length: 99\r\n\r\n", b"a", b"b")
+
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port, stream_idle=10.0, response_hold_bytes=99)
+            connection.look(0.0)
+            connection.start(GET, method="GET", body=NO_BODY)
+            link = await backend.link()
+            answer = asyncio.ensure_future(failure(connection.response()))
+            await link.receive(b"\r\n\r\n")
+            now = 100.0
+            for piece in pieces:
+                assert not silence(connection, now)
+                assert not silence(connection, now + 9.9)
+                before = connection._seen
+                await link.send(piece)
+                await settled(
+                    lambda: (connection._requests, connection._state, connection._passed) != before  # noqa: B023
+                )
+                now += 20.0
+            assert not silence(connection, now)
+            assert not silence(connection, now + 9.9)
+            assert silence(connection, now + 10.0)
+            error = await answer
+            assert (error.flag, error.details()) == (Flag.STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
+            connection.release()
+            assert connection.endpoint.active == 0
+
+    asyncio.run(main())
+
+
+def test_a_request_body_on_its_way_is_no_silence() -> None:
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port, stream_idle=10.0)
+            connection.start(b"POST / HTTP/1.1\r\n\r\n", method="POST", body=CHUNKED)
+            answer = asyncio.ensure_future(failure(connection.response()))
+            await asyncio.sleep(0)
+            for now in range(0, 100, 9):
+                await connection.write(b"piece")
+                assert not silence(connection, now)
+            assert silence(connection, now + 10)
+            assert (await answer).flag == Flag.STREAM_IDLE_TIMEOUT
+            connection.release()
+
+    asyncio.run(main())
+
+
+def test_what_nobody_waits_for_is_not_silent() -> None:
+    """An idle connection, and a body that the client is slow to take."""
+
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port, stream_idle=10.0)
+            for now in range(0, 100, 20):
+                assert not silence(connection, now)
+            connection.start(GET, method="GET", body=NO_BODY)
+            link = await backend.link()
+            await link.send(HELD)
+            await connection.response()
+            for now in range(100, 200, 20):
+                assert not silence(connection, now)
+            connection.close()
+            connection.release()
+
+    asyncio.run(main())

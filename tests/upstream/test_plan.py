@@ -52,6 +52,7 @@ def test_a_host_without_rule_has_istios_defaults() -> None:
         connect_timeout=10.0,
         idle_timeout=3600.0,
         retry_budget=RetryShare(percent=20.0, least=3, burst=25.0, reserve=RetryReserve(5.0, 3600.0)),
+        response_hold_bytes=16384,
     )
 
 

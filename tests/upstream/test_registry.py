@@ -12,13 +12,14 @@ from support.backend import RecordingBackend
 from support.clock import FakeClock, FakeSleep
 from support.dns import ScriptedResolver
 from support.documents import config_of
-from support.upstreams import ask, settled
+from support.upstreams import GET, ask, failure, settled
 from test_rules import rule
-from test_services import entry
+from test_services import entry, settings
 
-from gateway.upstream import Cluster, Endpoint, Registry, plan
+from gateway.http.flags import Flag
+from gateway.upstream import NO_BODY, Cluster, Endpoint, Registry, plan
 from gateway.upstream.balancer import HashBalancer
-from gateway.upstream.registry import SWEEP
+from gateway.upstream.registry import SHORTEST_SWEEP, SWEEP
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -205,6 +206,47 @@ def test_idle_connections_are_swept() -> None:
             it.registry._sweeper.cancel()
             it.registry._sweep()
             await backend.none_open()
+
+    asyncio.run(main())
+
+
+def test_silent_requests_are_ended_also_when_their_cluster_is_gone() -> None:
+    """The sweep is the only timer they have."""
+
+    async def main() -> None:
+        async with RecordingBackend() as backend, scene() as it:
+            it.load(service(backend.port) + service(backend.port, host="ratings"))
+            waiting = []
+            for host in ("reviews", "ratings"):
+                cluster = it.cluster(host)
+                connection = await cluster.acquire(cluster.endpoints[0])
+                connection.start(GET, method="GET", body=NO_BODY)
+                waiting.append(asyncio.ensure_future(failure(connection.response())))
+            it.load(service(backend.port))
+            assert it.registry._sweeper is not None
+            it.registry._sweeper.cancel()
+            await asyncio.sleep(0)
+            it.registry._sweep()
+            it.clock.advance(300.0)
+            it.registry._sweep()
+            errors = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+            assert [error.flag for error in errors] == [Flag.STREAM_IDLE_TIMEOUT] * 2
+            it.registry._sweep()
+            assert it.registry._left == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("limit", "pace"), [("300s", SWEEP), ("20s", SWEEP), ("5s", 0.25), ("100ms", SHORTEST_SWEEP)]
+)
+def test_the_sweep_is_quick_enough_for_the_limit_of_silence(limit: str, pace: float) -> None:
+    """Two of them are a tenth of it."""
+
+    async def main() -> None:
+        async with scene() as it:
+            it.load(service(1) + settings(f"timeouts: {{streamIdle: {limit}}}"))
+            assert it.registry._pace == pace
 
     asyncio.run(main())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.stage import Backend, Call, answering, route, service, stage
+from support.upstreams import settled
 
 TO_REVIEWS = """
   - route: [{destination: {host: reviews}}]"""
@@ -132,7 +133,7 @@ def test_a_backend_without_a_proper_answer(tmp_path: Path, played: bytes, status
 @pytest.mark.parametrize(
     "played",
     [
-        b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 16385\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nshort\r\n",
     ],
 )
@@ -250,12 +251,13 @@ def test_a_sized_body_arrives_as_it_was_sent(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("when", ["before the head", "in the body"])
+@pytest.mark.parametrize("when", ["before the head", "in a held body", "in the body"])
 def test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing(tmp_path: Path, when: str) -> None:
     async def play(call: Call) -> None:
         await call.head()
-        if when == "in the body":
-            await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\nsome")
+        if when != "before the head":
+            size = 16384 if when == "in a held body" else 16385
+            await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\nsome" % size)
         await call.reader.readexactly(1)
 
     async def main() -> None:
@@ -267,9 +269,11 @@ def test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing(tmp_path: Path
             else:
                 while not backend.calls or not backend.calls[0].seen:
                     await asyncio.sleep(0)
+            (cluster,) = gateway.gateway.control.registry.clusters.values()
+            if when == "in a held body":
+                await settled(lambda: [item.response_started for item in cluster.pool.open] == [True])
             writer.close()
             await asyncio.wait_for(backend.closed.wait(), 5)
-            (cluster,) = gateway.gateway.control.registry.clusters.values()
             assert [endpoint.active for endpoint in cluster.endpoints] == [0]
             line = json.loads(gateway.logged())
             assert (line["response_flags"], line["response_code"]) == ("DC", 0)

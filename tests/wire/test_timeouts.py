@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import pytest
 from support.backend import SilentPort
 from support.scripted import (
     SILENCE,
@@ -22,6 +24,17 @@ from support.upstreams import settled
 
 SEED = Path(__file__).parent.parent / "config" / "seed"
 LATE = b"\r\n\r\nupstream request timeout"
+
+
+LONG = b"HTTP/1.1 200 OK\r\ncontent-length: 16385\r\n\r\nhalf"
+"""Too long to be held until it is whole."""
+
+
+async def stopping(call: Call) -> None:
+    """A body that is short enough to be held until it is whole, and never is."""
+    await call.head()
+    await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+    await call.reader.readexactly(1)
 
 
 def test_a_route_whose_backend_is_silent_is_504(tmp_path: Path) -> None:
@@ -48,7 +61,7 @@ def test_a_route_whose_backend_is_silent_is_504(tmp_path: Path) -> None:
 def test_a_timeout_inside_a_response_cuts_it_off(tmp_path: Path) -> None:
     async def play(call: Call) -> None:
         await call.head()
-        await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+        await call.send(LONG)
         await call.reader.read()
 
     async def main() -> None:
@@ -58,6 +71,20 @@ def test_a_timeout_inside_a_response_cuts_it_off(tmp_path: Path) -> None:
                 answer = await gateway.get()
                 assert answer.endswith(b"\r\n\r\nhalf")
                 assert told(gateway)[:2] == (200, "UT")
+
+    asyncio.run(main())
+
+
+def test_a_timeout_inside_a_response_that_is_held_is_504(tmp_path: Path) -> None:
+    """Nothing of it went downstream."""
+
+    async def main() -> None:
+        async with Backend(stopping).running() as backend:
+            config = service("reviews", backend.port) + route("reviews", forwards(", timeout: 100ms"))
+            async with stage(tmp_path, config) as gateway:
+                assert (await gateway.get()).endswith(LATE)
+                assert told(gateway) == (504, "UT", "response_timeout")
+                await asyncio.wait_for(backend.closed.wait(), 5)
 
     asyncio.run(main())
 
@@ -98,6 +125,27 @@ def test_a_slow_try_is_repeated_when_5xx_or_reset_is_named(tmp_path: Path) -> No
                 assert status(await gateway.get()) == 200
                 assert [asked.number for asked in backend.asked] == ["1", "2"]
                 assert backend.asked[0].header("x-envoy-expected-rq-timeout-ms") == "100"
+
+    asyncio.run(main())
+
+
+def test_a_try_that_stops_inside_a_held_body_is_repeated(tmp_path: Path) -> None:
+    """Its time goes on while its answer is held."""
+
+    async def play(call: Call) -> None:
+        head = await call.head()
+        if b"x-envoy-attempt-count: 1\r\n" in head:
+            await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+            await call.reader.read()
+        else:
+            await call.send(reply(200, b"the whole"))
+
+    async def main() -> None:
+        async with Backend(play).running() as backend:
+            config = service("reviews", backend.port) + per_try("reset")
+            async with stage(tmp_path, config) as gateway:
+                assert (await gateway.get()).endswith(b"\r\n\r\nthe whole")
+                assert len(backend.calls) == 2
 
     asyncio.run(main())
 
@@ -181,7 +229,7 @@ def test_a_response_that_falls_silent_is_cut_off(tmp_path: Path) -> None:
 
     async def play(call: Call) -> None:
         await call.head()
-        await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+        await call.send(LONG)
         await call.reader.read()
         raise ConnectionError
 
@@ -198,6 +246,53 @@ def test_a_response_that_falls_silent_is_cut_off(tmp_path: Path) -> None:
                 assert told(gateway) == (200, "SI", "stream_idle_timeout")
                 await asyncio.wait_for(backend.closed.wait(), 5)
                 assert cluster(gateway).outlier.active == 0
+
+    asyncio.run(main())
+
+
+async def mute(call: Call) -> None:
+    await call.head()
+    await call.reader.readexactly(1)
+
+
+@pytest.mark.parametrize("play", [mute, stopping])
+def test_a_backend_that_falls_silent_before_anything_was_passed_on_is_504(tmp_path: Path, play: Any) -> None:
+    """No route's timeout is needed; like the route's it is final, and the backend is not to blame (Envoy)."""
+
+    async def main() -> None:
+        async with Backend(play).running() as backend:
+            config = (
+                service("reviews", backend.port)
+                + route("reviews", forwards(', retries: {attempts: 2, retryOn: "5xx,reset"}'))
+                + rule("reviews", "{outlierDetection: {consecutiveGatewayErrors: 1}}")
+            )
+            async with stage(tmp_path, config, settings=IDLE) as gateway:
+                answer = await gateway.get()
+                assert answer.startswith(b"HTTP/1.1 504 ")
+                assert answer.endswith(b"\r\n\r\nstream timeout")
+                assert told(gateway) == (504, "SI", "stream_idle_timeout")
+                await asyncio.wait_for(backend.closed.wait(), 5)
+                assert len(backend.calls) == 1
+                assert cluster(gateway).outlier.active == 0
+                assert cluster(gateway).pool.active() == 0
+
+    asyncio.run(main())
+
+
+def test_an_upload_that_stops_is_408(tmp_path: Path) -> None:
+    """It is not the backend that was silent."""
+
+    async def main() -> None:
+        backend = scripted(reply(200))
+        async with backend.running():
+            config = service("reviews", backend.port) + route("reviews", forwards())
+            async with stage(tmp_path, config, settings=IDLE) as gateway:
+                reader, writer = await gateway.connect()
+                writer.write(b"POST / HTTP/1.1\r\nHost: reviews\r\nContent-Length: 2\r\n\r\nh")
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
+                writer.close()
+                await settled(lambda: bool(gateway.logged()))
+                assert told(gateway) == (408, "SI", "stream_idle_timeout")
 
     asyncio.run(main())
 
@@ -229,12 +324,15 @@ def test_a_client_that_is_slow_to_read_is_not_a_silent_backend(tmp_path: Path) -
         backend = scripted(reply(200, bytes(size)))
         async with backend.running():
             config = service("reviews", backend.port) + route("reviews", forwards())
-            async with stage(tmp_path, config, settings="  timeouts: {streamIdle: 2s}") as gateway:
-                gateway.gateway._spine._deadlines.queue(2.0).patience = 0.05
+            async with stage(tmp_path, config, settings="  timeouts: {streamIdle: 1h}") as gateway:
+                pool = cluster(gateway).pool
                 reader, writer = await gateway.connect()
                 writer.write(b"GET / HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n")
                 await reader.readuntil(b"\r\n\r\n")
-                await asyncio.sleep(0.5)  # ten times the limit
+                (connection,) = pool.open
+                await settled(lambda: connection._paused)
+                for hours in range(10):
+                    pool.look(pool.clock() + 3600.0 * hours)
                 assert len(await reader.read()) == size
                 writer.close()
                 assert lines(gateway)[0]["response_flags"] == "-"
