@@ -6,6 +6,7 @@ Lifetime: process.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -102,6 +103,8 @@ def _show(told: dict[str, Any], page: Page) -> None:
         page.item("transport", told["transport_failure"])
     if told["trace"]:
         page.item("trace", told["trace"])
+        if jaeger := os.environ.get("GATEWAY_JAEGER_URL", "").rstrip("/"):
+            page.item("", f"{jaeger}/trace/{told['trace']}")
     _decision(told, page)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.explain.causes import Happened, diagnose
 from gateway.explain.judging import at_gateway, verdicts
 from gateway.explain.plain import choice_json
+from gateway.explain.trace import trace_of
 from gateway.http.flags import Flag
 from gateway.http.secrets import clean, clean_headers, clean_query
 from gateway.routing.explain import choose
@@ -74,7 +75,7 @@ def story(entry: Entry, at: float, snapshot: Snapshot) -> dict[str, Any]:
         "bytes_sent": exchange.bytes_sent,
         "transport_failure": clean(exchange.transport_failure),
         "generation": exchange.snapshot.generation,
-        "trace": _trace(exchange),
+        "trace": trace_of(request.header_map),
         "attempts": _waterfall(exchange, ended_at),
         **_decision(exchange, snapshot),
     }
@@ -212,13 +213,6 @@ def _reused(attempt: Attempt) -> bool:
 
 _SENT = frozenset({Flag.UPSTREAM_TERMINATION, Flag.UPSTREAM_PROTOCOL_ERROR, Flag.UPSTREAM_REMOTE_RESET})
 """Failures of a request that was sent, so there was a connection."""
-
-
-def _trace(exchange: Exchange) -> str:
-    """Id of the trace that the request is part of; empty when it was not sampled (W3C traceparent)."""
-    parts = (exchange.request.header(b"traceparent") or b"").decode("latin-1").split("-")
-    sampled = len(parts) == 4 and len(parts[1]) == 32 and parts[3][-1:] in set("13579bdf")
-    return parts[1] if sampled else ""
 
 
 def _target(exchange: Exchange) -> str:

@@ -219,3 +219,43 @@ def test_a_gateway_that_ended_is_noticed(browser, tmp_path) -> None:
             assert tab.run("document.querySelector('.page') !== null")
     finally:
         live.stop()
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+LINKS = "[...document.querySelectorAll('main .title a')].map((link) => [link.textContent, link.href])"
+
+
+def test_pages_lead_to_the_tools_that_are_configured(
+    wide: Tab, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that somebody named, and no others; a trace leads to itself. What is no web address is no link."""
+    show(wide, live, "overview")
+    assert wide.run(LINKS) == []
+
+    for name, address in (
+        ("GRAFANA", "https://grafana.example/d/asgi-gateway-traffic"),
+        ("PROMETHEUS", "javascript:boom()"),
+        ("JAEGER", "http://127.0.0.1:16686/"),
+    ):
+        monkeypatch.setenv(f"GATEWAY_{name}_URL", address)
+    tools = [
+        ["Open Grafana", "https://grafana.example/d/asgi-gateway-traffic"],
+        ["Open Prometheus", ""],
+        ["Open Jaeger", "http://127.0.0.1:16686/"],
+    ]
+    for page in ("overview", "requests", "traces"):
+        show(wide, live, page)
+        wide.wait(f"{LINKS}.length === 3")
+        assert wide.run(LINKS) == tools
+    traced = next(
+        exchange.request_id
+        for exchange, _ in live.stage.app.recorder.recent
+        if b"traceparent" in exchange.request.header_map
+    )
+    for page in (f"traces?id={TRACE}", f"requests?id={traced}"):
+        show(wide, live, page)
+        wide.wait(f"{LINKS}.length === 1")
+        assert wide.run(LINKS) == [["Open in Jaeger", f"http://127.0.0.1:16686/trace/{TRACE}"]]
+    assert wide.run(f"document.querySelector('.facts a[href=\\'#/traces?id={TRACE}\\']') !== null")
+    assert wide.run(WELL_MADE) == []
+    assert wide.complaints == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.admin.console import Sources
-from gateway.admin.console.traces import trace_of, traces
+from gateway.admin.console.traces import traces
+from gateway.explain.trace import trace_of
 
 ID = b"0af7651916cd43dd8448eb211c80319c"
 

@@ -8,6 +8,16 @@ export function title(text, ...beside) {
   return h("div", { class: "title" }, h("h1", { id: "title", tabindex: "-1" }, text), ...beside);
 }
 
+const TOOLS = { grafana: "Grafana", prometheus: "Prometheus", jaeger: "Jaeger" };
+
+/** Links to the tools beside the gateway that are configured; with a trace, to that trace in Jaeger. */
+export function tools(links, trace = null) {
+  const link = (href, text) => h("a", { class: "button", href, rel: "noreferrer" }, text);
+  if (trace) return links?.jaeger ? link(`${links.jaeger.replace(/\/+$/, "")}/trace/${encodeURIComponent(trace)}`, "Open in Jaeger") : null;
+  const known = Object.entries(TOOLS).filter(([name]) => links?.[name]);
+  return known.length ? h("div", { class: "tools" }, known.map(([name, text]) => link(links[name], `Open ${text}`))) : null;
+}
+
 /** A section with a heading. */
 export function section(text, attributes, ...children) {
   const id = `s-${text.toLowerCase().replace(/[^a-z]+/g, "-")}`;

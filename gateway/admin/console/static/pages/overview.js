@@ -3,7 +3,7 @@
 import { chart, pointed } from "../chart.js";
 import { h } from "../dom.js";
 import { count, duration, number, percent, rate, short } from "../format.js";
-import { badge, section, success, table, tile, title as heading } from "../parts.js";
+import { badge, section, success, table, tile, title as heading, tools } from "../parts.js";
 import { requestsTable } from "./requests.js";
 
 export const title = "Overview";
@@ -18,7 +18,7 @@ export async function load(get, _params, signal) {
 
 export function render(data, view) {
   return [
-    heading("Overview"),
+    heading("Overview", tools(data.frame.links)),
     attention(data.attention),
     tiles(data),
     charts(data.history, view),

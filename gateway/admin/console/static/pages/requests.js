@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { clock, duration, when } from "../format.js";
-import { badge, facts, field, section, select, status, table, title as heading } from "../parts.js";
+import { badge, facts, field, section, select, status, table, title as heading, tools } from "../parts.js";
 import { waterfall } from "../waterfall.js";
 import { label } from "./routes.js";
 
@@ -32,7 +32,7 @@ export async function load(get, params, signal) {
 export function render(data, view) {
   if (view.params.get("id")) return one(data, view);
   return [
-    heading("Requests"),
+    heading("Requests", tools(data.frame?.links)),
     filters(view),
     data.off ? h("p", { class: "notice" }, "Requests are not remembered by this process.") : null,
     requestsTable(data.requests, "Last requests", { empty: "No such request is remembered." }),
@@ -72,7 +72,7 @@ function one(data, view) {
   if (data.missing) return [heading("Request"), back, h("p", { class: "notice" }, "No request with this id is remembered: it is too long ago, or it came to another process.")];
   const story = data.story;
   return [
-    heading("Request"),
+    heading("Request", story.trace ? tools(data.frame?.links, story.trace) : null),
     back,
     h("p", { class: "ask" }, h("span", { class: "method" }, story.method), " ", h("span", { class: "path" }, story.authority, story.path), " ", status(story.status), story.flags.map((flag) => [" ", badge(flag, "warn")])),
     h("div", { class: `card why ${story.status >= 500 || !story.status ? "bad" : story.status >= 400 ? "warn" : "good"}` },
@@ -98,7 +98,7 @@ function one(data, view) {
         ["Received", `${story.bytes_received} bytes`],
         ["Sent", `${story.bytes_sent} bytes`],
         ["Generation", story.generation],
-        ["Trace", story.trace_id && h("a", { href: `#/traces?id=${encodeURIComponent(story.trace_id)}` }, story.trace_id)],
+        ["Trace", story.trace && h("a", { href: `#/traces?id=${encodeURIComponent(story.trace)}` }, story.trace)],
       ])),
       section("How the route was chosen", null, decision(story.decision))),
     section("Request headers", null, headers(story.request_headers)),

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { clock, duration, when } from "../format.js";
-import { facts, section, status, table, title as heading } from "../parts.js";
+import { facts, section, status, table, title as heading, tools } from "../parts.js";
 import { phases, waterfall } from "../waterfall.js";
 
 export const title = "Traces";
@@ -16,10 +16,9 @@ export async function load(get, params, signal) {
 }
 
 export function render(data, view) {
-  const jaeger = data.frame.links?.jaeger;
-  if (data.id) return one(data, jaeger, view);
+  if (data.id) return one(data, view);
   return [
-    heading("Traces", jaeger ? h("a", { class: "button", href: jaeger, rel: "noreferrer" }, "Open Jaeger") : null),
+    heading("Traces", tools(data.frame.links)),
     h("p", { class: "lead" }, "Requests that were sampled: a caller's traceparent or B3 header asked for it, or the Telemetry document's share did."),
     table("Sampled requests", [
       { name: "Time", cell: (row) => h("a", { href: `#/traces?id=${encodeURIComponent(row.trace_id)}`, title: when(row.at) }, clock(row.at)) },
@@ -32,7 +31,7 @@ export function render(data, view) {
   ];
 }
 
-function one(data, jaeger, view) {
+function one(data, view) {
   const back = h("p", null, h("a", { href: "#/traces" }, "All traces"));
   if (!data.found || !data.story) return [heading("Trace"), back, h("p", { class: "notice" }, "This trace is not remembered any more.")];
   const { found, story } = data;
@@ -46,12 +45,11 @@ function one(data, jaeger, view) {
     })),
   ];
   return [
-    heading("Trace", jaeger ? h("a", { class: "button", href: `${jaeger.replace(/\/$/, "")}/trace/${encodeURIComponent(found.trace_id)}`, rel: "noreferrer" }, "Open in Jaeger") : null),
+    heading("Trace", tools(data.frame.links, found.trace_id)),
     back,
     facts([
       ["Trace id", h("code", null, found.trace_id)],
       ["Request", h("a", { href: `#/requests?id=${encodeURIComponent(story.id)}` }, story.id)],
-      ["Sampled by", found.decision],
     ]),
     section("Timeline", null, waterfall(story, Math.max(view.width - 34, 240))),
     section("Spans", null, table("Spans", [
