@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from pathlib import Path
 
+    from gateway.admin import Siblings
     from gateway.exchange.downstream import Downstream
     from gateway.upstream.app import Application
 
@@ -69,6 +70,7 @@ class Gateway:
         control: Control | None = None,
         own_process: bool = False,
         adopt: Callable[[Receive], str | None] | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self._app: Application | None = None
         self.direct: Callable[[Downstream], Coroutine[Any, Any, None]] | None = self._direct
@@ -86,6 +88,8 @@ class Gateway:
         self._own_process = own_process
         self._control = self._given = control
         self._adopt = adopt
+        self._siblings = siblings
+        """The other workers, when several processes are one gateway."""
         self.telemetry = Telemetry()
         self.recorder = Recorder()
         """The last requests, and the last that failed."""
@@ -210,7 +214,10 @@ class Gateway:
 
     async def _start_admin(self) -> None:
         self._admin = AdminListener(
-            metrics=self.telemetry.exposition, recorder=self.recorder, edge=self._edge
+            metrics=self.telemetry.exposition,
+            recorder=self.recorder,
+            edge=self._edge,
+            siblings=self._siblings,
         )
         await self._admin.start(self.control)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gateway.admin.door import asked, open_door
 from gateway.admin.listener import AdminListener
+from gateway.admin.siblings import Siblings
 
-__all__ = ["AdminListener"]
+__all__ = ["AdminListener", "Siblings", "asked", "open_door"]

@@ -107,12 +107,12 @@ class _Pages:
 
     async def status(self, _request: Request) -> Response:
         status = status_json(self._control)
-        return await _json(lambda: status)
+        return await json_answer(lambda: status)
 
     async def config_dump(self, _request: Request) -> Response:
         control = self._control
         status, loaded, snapshot = status_json(control), control.loaded, control.snapshot
-        return await _json(
+        return await json_answer(
             lambda: {
                 **status,
                 "sources": sources_json(loaded),
@@ -128,27 +128,29 @@ class _Pages:
         form = request.query_params.get("format", "text")
         if form == "json":
             generation = self._control.generation
-            return await _json(lambda: {"generation": generation, "clusters": clusters_json(clusters)})
+            return await json_answer(lambda: {"generation": generation, "clusters": clusters_json(clusters)})
         if form == "text":
-            return PlainTextResponse(await _in_thread(lambda: clusters_text(clusters)))
+            return PlainTextResponse(await in_thread(lambda: clusters_text(clusters_json(clusters))))
         return PlainTextResponse("format is json or text\n", 400)
 
     async def metrics(self, request: Request) -> Response:
         openmetrics = wants_openmetrics(",".join(request.headers.getlist("accept")))
-        text = await _in_thread(lambda: self._exposition(openmetrics=openmetrics))
+        text = await in_thread(lambda: self._exposition(openmetrics=openmetrics))
         kind = OPENMETRICS if openmetrics else TEXT
         return Response(text, headers={"content-type": kind, "vary": "accept"})
 
     async def reload(self, _request: Request) -> Response:
         result = await self._control.reload("admin")
-        return await _json(lambda: reload_json(result), 422 if result.outcome is Outcome.REFUSED else 200)
+        return await json_answer(
+            lambda: reload_json(result), 422 if result.outcome is Outcome.REFUSED else 200
+        )
 
     async def drain(self, _request: Request) -> Response:
         self._control.drain()
         return PlainTextResponse("draining\n")
 
     async def logging(self, _request: Request) -> Response:
-        return await _json(_levels)
+        return await json_answer(_levels)
 
     async def set_logging(self, request: Request) -> Response:
         level = request.query_params.get("level", "").lower()
@@ -158,7 +160,7 @@ class _Pages:
         if name not in _levels():
             return PlainTextResponse("no such logger; GET /logging lists them\n", 404)
         logging.getLogger(name).setLevel(level.upper())
-        return await _json(_levels)
+        return await json_answer(_levels)
 
 
 def _control_alone(control: Control, *, openmetrics: bool) -> bytes:
@@ -172,7 +174,7 @@ def _levels() -> dict[str, str]:
     return {name: logging.getLevelName(logging.getLogger(name).getEffectiveLevel()).lower() for name in names}
 
 
-async def _json(make: Callable[[], Any], status: int = 200) -> Response:
+async def json_answer(make: Callable[[], Any], status: int = 200) -> Response:
     """An answer whose object and text are made in a thread.
 
     With an indent the encoder is Python and can be interrupted; the one in C would hold the interpreter.
@@ -181,10 +183,12 @@ async def _json(make: Callable[[], Any], status: int = 200) -> Response:
     def encode() -> bytes:
         return json.dumps(make(), indent=2, ensure_ascii=False, default=plain).encode() + b"\n"
 
-    return Response(await _in_thread(encode), status, media_type="application/json")
+    return Response(await in_thread(encode), status, media_type="application/json")
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T]) -> T:
+    """What `work` gives, called in a thread that gives way to the event loop."""
+
     def considerately() -> T:
         with considerate():
             return work()

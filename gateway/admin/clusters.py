@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.upstream.cluster_config import UNLIMITED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.upstream import Cluster, Endpoint
     from gateway.upstream.pool import Pool
@@ -88,10 +88,10 @@ def _health(endpoint: Endpoint) -> str:
     return "healthy" if endpoint.healthy else "failing its checks"
 
 
-def clusters_text(clusters: Mapping[str, Cluster]) -> str:
-    """`cluster::endpoint::name::value` lines, as `istioctl` and people who know Envoy read them."""
+def clusters_text(clusters: Iterable[Mapping[str, Any]]) -> str:
+    """They as `cluster::endpoint::name::value` lines, for `istioctl` and people who know Envoy."""
     lines: list[str] = []
-    for cluster in clusters_json(clusters):
+    for cluster in clusters:
         name = cluster["name"]
         lines += (
             f"{name}::{key}::{cluster[key]}"

@@ -79,8 +79,12 @@ def _is_loopback(name: str) -> bool:
 class Guard:
     """ASGI middleware with the three rules."""
 
-    def __init__(self, app: ASGIApp, hosts: HostRule) -> None:
+    def __init__(self, app: ASGIApp, hosts: HostRule, *, several: bool = False) -> None:
+        """`several`: other processes accept at this address as well. Then a connection is for one question:
+        the next one is taken by who is free, not by who may have come to a halt.
+        """
         self._app, self._hosts = app, hosts
+        self._headers = (*SECURITY_HEADERS, *([(b"connection", b"close")] if several else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
@@ -88,7 +92,7 @@ class Guard:
 
         async def protected(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
 
         answer = self._refusal(scope) or self._app

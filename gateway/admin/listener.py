@@ -7,29 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.admin.app import admin_app
-from gateway.admin.console.sources import no_edge
+from gateway.admin.console.sources import Sources, no_edge
+from gateway.admin.door import CONNECTIONS, asked, open_door
 from gateway.admin.guard import Guard, HostRule
-from gateway.config.settings import host_port
+from gateway.admin.together import private_app, public_app
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from gateway.admin.app import Exposition
+    from gateway.admin.siblings import Siblings
     from gateway.control.control import Control
     from gateway.telemetry.recorder import Recorder
 
 logger = logging.getLogger(__name__)
-
-CONNECTIONS = 100
-"""Connections at a time; further ones are answered 503."""
 
 GRACE = 1.0
 """Seconds an answer under way may take when the process ends."""
@@ -64,7 +62,10 @@ class _Server(uvicorn.Server):
 
 
 class AdminListener:
-    """Serves the admin pages of a `Control`. A port that is taken costs the pages, not the gateway."""
+    """Serves the admin pages of a `Control`. A port that is taken costs the pages, not the gateway.
+
+    With `siblings`, the pages of all workers, and to them our own.
+    """
 
     def __init__(
         self,
@@ -74,17 +75,20 @@ class AdminListener:
         metrics: Exposition | None = None,
         recorder: Recorder | None = None,
         edge: Callable[[], Any] = no_edge,
+        siblings: Siblings | None = None,
     ) -> None:
         """`metrics`: writes `/metrics`. `recorder`: the last exchanges, for the console. `edge`: the
-        lifespan state's `Edge` when there is one.
+        lifespan state's `Edge` when there is one. `siblings`: the workers of this gateway when there are
+        several.
         """
         self._given = address
         self._hosts = tuple(hosts)
         self._metrics = metrics
         self._recorder = recorder
         self._edge = edge
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._siblings = siblings
+        self._servers: list[_Server] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self.address: str | None = None
         """Where it listens, as `host:port`; None while it does not."""
 
@@ -96,40 +100,55 @@ class AdminListener:
 
         Never fails: an address that cannot be used is a warning.
         """
-        settings = control.loaded.require().settings.spec
-        text = self._given or os.environ.get("GATEWAY_ADMIN") or settings.admin
-        if text.lower() == "off":
+        text = asked(self._given, control.loaded.require().settings)
+        if not text:
             return
-        try:
-            host, port = host_port(text)
-            opened = _open(host, port)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            logger.warning(
-                "no admin listener on %s: %s. GATEWAY_ADMIN or `admin` of GatewaySettings can name another",
-                text,
-                why,
-            )
+        siblings = self._siblings
+        if siblings is not None and not await self._join(siblings, control):
+            siblings = None
+        door = open_door(text) if self._siblings is None else self._siblings.open_door(text)
+        if door is None:
             return
-        self.address = f"[{host}]" if ":" in host else host
-        self.address += f":{opened.getsockname()[1]}"
-        rule = HostRule(host, self._hosts)
-        if not rule.local:
-            logger.warning("the admin listener on %s can be reached from other machines", text)
-        app = Guard(admin_app(control, self._metrics, recorder=self._recorder, edge=self._edge), rule)
-        self._server = _server(app)
-        await self._server.open(opened)
-        self._task = asyncio.get_running_loop().create_task(self._server.main_loop(), name="gateway-admin")
+        self.address = door.address
+        app = (
+            admin_app(control, self._metrics, recorder=self._recorder, edge=self._edge)
+            if siblings is None
+            else public_app(self._sources(control), siblings, self._metrics)
+        )
+        guard = Guard(app, HostRule(door.host, self._hosts), several=siblings is not None)
+        await self._serve(guard, door.listening)
         logger.info("admin listener on http://%s", self.address)
+
+    def _sources(self, control: Control) -> Sources:
+        return Sources(control, self._recorder, self._edge)
+
+    async def _join(self, siblings: Siblings, control: Control) -> bool:
+        """Opens our channel to the others; whether that could be done."""
+        try:
+            opened = siblings.open()
+        except OSError as error:
+            logger.error("%s: %s; it answers for itself alone", siblings, error)  # noqa: TRY400 - it says all
+            return False
+        await self._serve(private_app(self._sources(control)), opened)
+        return True
+
+    async def _serve(self, app: Any, opened: socket.socket) -> None:
+        server = _server(app)
+        self._servers.append(server)
+        await server.open(opened)
+        self._tasks.append(asyncio.get_running_loop().create_task(server.main_loop(), name="gateway-admin"))
 
     async def stop(self) -> None:
         """Closes the listener and its connections."""
-        if self._task is None or self._server is None:
-            return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        await self._server.close()
-        self._server, self._task, self.address = None, None, None
+        if self._siblings is not None:
+            self._siblings.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # The public one first: what it is being asked needs the other.
+        for server in reversed(self._servers):
+            await server.close()
+        self._servers, self._tasks, self.address = [], [], None
 
 
 class _Protocol(H11Protocol):
@@ -154,17 +173,3 @@ def _server(app: Any) -> _Server:
         limit_concurrency=CONNECTIONS,
     )
     return _Server(config)
-
-
-def _open(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    opened = socket.socket(family, kind, protocol)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        opened.listen(CONNECTIONS)
-        opened.setblocking(False)
-    except OSError:
-        opened.close()
-        raise
-    return opened

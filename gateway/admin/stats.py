@@ -16,13 +16,12 @@ from gateway.admin.clusters import clusters_json
 from gateway.telemetry.recorder import POINT, SLOT, SLOTS, Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
 
     from gateway.control.control import Control
     from gateway.telemetry.recorder import Key, Recorder
-    from gateway.upstream import Cluster
 
 DEFAULT_SECONDS = 10
 
@@ -31,25 +30,43 @@ def routes(recorder: Recorder, control: Control) -> list[Route]:
     """`/stats.json?seconds=10`; at most a minute is remembered by route."""
 
     async def stats(request: Request) -> Response:
-        text = request.query_params.get("seconds", str(DEFAULT_SECONDS))
-        if not text.isdigit() or not 0 < int(text) <= SLOT * SLOTS:
-            return PlainTextResponse(f"seconds is a whole number from 1 to {SLOT * SLOTS:.0f}\n", 400)
+        seconds = asked_seconds(request)
+        if isinstance(seconds, Response):
+            return seconds
         # The recorder is read on the loop, which writes it.
-        seconds, window = recorder.window(float(text))
+        seconds, window = recorder.window(seconds)
         points = [(recorder.moment(point.at), point.counts) for point in recorder.history()]
         snapshot = control.snapshot
-        return await _json(
-            {
-                "generation": snapshot.generation,
-                "seconds": round(seconds, 3),
-                "total": rates(merged(window.values()), seconds),
-                "routes": by_route(window, seconds),
-                "clusters": by_cluster(window, seconds, snapshot.clusters),
-                "history": [{"at": round(at, 3), **rates(counts, POINT)} for at, counts in points],
-            }
-        )
+        rows = clusters_json(snapshot.clusters)
+        return await _json(told(snapshot.generation, seconds, window, points, rows))
 
     return [Route("/stats.json", stats)]
+
+
+def asked_seconds(request: Request) -> float | Response:
+    """How far back somebody wants to look; what to answer when that makes no sense."""
+    text = request.query_params.get("seconds", str(DEFAULT_SECONDS))
+    if not text.isdigit() or not 0 < int(text) <= SLOT * SLOTS:
+        return PlainTextResponse(f"seconds is a whole number from 1 to {SLOT * SLOTS:.0f}\n", 400)
+    return float(text)
+
+
+def told(
+    generation: int,
+    seconds: float,
+    window: Mapping[Key, Counts],
+    points: Iterable[tuple[float, Counts]],
+    rows: Iterable[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The whole answer; `points`: when each ended, in seconds since the epoch; `rows`: `clusters_json`."""
+    return {
+        "generation": generation,
+        "seconds": round(seconds, 3),
+        "total": rates(merged(window.values()), seconds),
+        "routes": by_route(window, seconds),
+        "clusters": by_cluster(window, seconds, rows),
+        "history": [{"at": round(at, 3), **rates(counts, POINT)} for at, counts in points],
+    }
 
 
 def by_route(window: Mapping[Key, Counts], seconds: float) -> list[dict[str, Any]]:
@@ -65,16 +82,16 @@ def by_route(window: Mapping[Key, Counts], seconds: float) -> list[dict[str, Any
 
 
 def by_cluster(
-    window: Mapping[Key, Counts], seconds: float, clusters: Mapping[str, Cluster]
+    window: Mapping[Key, Counts], seconds: float, rows: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """One object a cluster, also without requests: what is under way there, who is ejected, what is full."""
     groups: dict[str, list[Counts]] = {}
     for key, counts in window.items():
         groups.setdefault(key.cluster, []).append(counts)
-    told = []
-    for cluster in clusters_json(clusters):
+    shown = []
+    for cluster in rows:
         endpoints = cluster["endpoints"]
-        told.append(
+        shown.append(
             {
                 "cluster": cluster["name"],
                 **rates(merged(groups.get(cluster["name"], ())), seconds),
@@ -82,12 +99,12 @@ def by_cluster(
                 "connections": cluster["connections"],
                 "pending": cluster["pending"],
                 "endpoints": len(endpoints),
-                "ejected": sum(endpoint["health"] == "ejected" for endpoint in endpoints),
+                "ejected": sum("ejected_for" in endpoint for endpoint in endpoints),
                 "unwell": sum(endpoint["health"] != "healthy" for endpoint in endpoints),
                 "full": [name for name, limit in cluster["limits"].items() if limit["open"]],
             }
         )
-    return sorted(told, key=lambda item: (-item["requests"], item["cluster"]))
+    return sorted(shown, key=lambda item: (-item["requests"], item["cluster"]))
 
 
 def merged(many: Any) -> Counts:
@@ -111,6 +128,6 @@ def rates(counts: Counts, seconds: float) -> dict[str, Any]:
     }
 
 
-async def _json(told: Any) -> Response:
-    text = await asyncio.to_thread(json.dumps, told, ensure_ascii=False, indent=1)
+async def _json(answer: Any) -> Response:
+    text = await asyncio.to_thread(json.dumps, answer, ensure_ascii=False, indent=1)
     return Response(text + "\n", media_type="application/json")

@@ -6,7 +6,7 @@ Lifetime: process.
 from __future__ import annotations
 
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -88,3 +88,8 @@ def short_cluster(name: str) -> str:
 def sentence(text: str) -> str:
     """`text` with a capital and a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def worker(row: dict[str, Any]) -> str:
+    """One of several processes, as the admin listener tells of it: `worker 2 (pid 17)`."""
+    return f"worker {row['worker']} (pid {row['pid']})" if row["pid"] else f"worker {row['worker']}"

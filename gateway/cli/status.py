@@ -28,7 +28,8 @@ SOON = 14 * 86400
     epilog=closing(
         "gateway status",
         "gateway status --admin 127.0.0.1:15001 --json",
-        codes="0 fine; 1 errors, a refused reload, an expired certificate; 2 usage; 3 nobody answers",
+        codes="0 fine; 1 errors, a refused reload, an expired certificate, a silent worker or one with older"
+        " files; 2 usage; 3 nobody answers",
     ),
 )
 @option
@@ -36,7 +37,8 @@ SOON = 14 * 86400
 def command(*, admin: str | None, as_json: bool) -> None:
     """Prints state, generation, findings, listeners, certificates and clusters of a running gateway.
 
-    Of each cluster its endpoints, who is ejected and for how long still, and which limits are full.
+    Of each cluster its endpoints, who is ejected and for how long still, and which limits are full. With
+    several workers: of all of them, and a line for each.
     """
     listener = Admin(admin)
     try:
@@ -57,7 +59,10 @@ def command(*, admin: str | None, as_json: bool) -> None:
 def _wrong(status: dict[str, Any]) -> bool:
     refused = status["last_reload"]["outcome"] == "refused"
     expired = any(_left(item) < 0 for item in status["certificates"])
-    return refused or expired or any(finding["severity"] == "error" for finding in status["findings"])
+    astray = any("silent" in row or row["behind"] for row in status.get("workers", ()))
+    return (
+        refused or expired or astray or any(finding["severity"] == "error" for finding in status["findings"])
+    )
 
 
 def _left(certificate: dict[str, Any]) -> float:
@@ -76,6 +81,8 @@ def _show(status: dict[str, Any], clusters: list[dict[str, Any]], page: Page) ->
     )
     page.line(f"from {', '.join(status['paths'])}")
     page.line(f"reloads: {reloads['applied']} applied, {reloads['refused']} refused")
+    for row in status.get("workers", ()):
+        _worker(row, page)
     if last["outcome"] == "refused":
         page.line(f"the last one ({last['reason']}, {last['at']}) was refused:", BAD)
         _findings(last["findings"], page)
@@ -95,12 +102,25 @@ def _show(status: dict[str, Any], clusters: list[dict[str, Any]], page: Page) ->
         page.line(_cluster(cluster), STRONG)
         for name, limit in cluster["limits"].items():
             words = name.replace("_", " ")
-            full = ", FULL: further ones are turned away" if limit["open"] and limit["limit"] else ""
+            where = f" in {limit['open_in']} of {limit['workers']} workers" if "open_in" in limit else ""
+            full = f", FULL{where}: further ones are turned away" if limit["open"] and limit["limit"] else ""
             page.line(f"  {words} {limit['used']} of {limit['limit']}{full}", BAD if full else "")
         if cluster["retries_left"] == 0:
             page.line("  retries have used up their share of its requests: no further ones for now", BAD)
         for endpoint in cluster["endpoints"]:
             page.line(_endpoint(endpoint), "" if endpoint["health"] == "healthy" else BAD)
+
+
+def _worker(row: dict[str, Any], page: Page) -> None:
+    from gateway.cli._page import BAD, worker  # noqa: PLC0415 - loaded by now
+
+    if "silent" in row:
+        page.line(f"{worker(row)} does not answer: {row['silent']}", BAD)
+        return
+    refused = ", refused the last reload" if row["refused"] else ""
+    behind = ", SERVES OLDER FILES than the others" if row["behind"] else ""
+    text = f"{worker(row)}  {row['state']}, generation {row['generation']}{refused}{behind}"
+    page.line(text, BAD if refused or behind or row["state"] != "ready" else "")
 
 
 def _certificate(certificate: dict[str, Any], page: Page) -> None:

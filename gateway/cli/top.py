@@ -93,7 +93,27 @@ def tables(told: dict[str, Any], most: int) -> RenderableType:
         f" p50 {_ms(whole['p50_ms'])}, p99 {_ms(whole['p99_ms'])}"
         f"  (last {told['seconds']:g} s, generation {told['generation']})"
     )
-    return Group(head, Text(), _routes(told["routes"][:most]), Text(), _clusters(told["clusters"][:most]))
+    return Group(
+        head,
+        *_silent(told),
+        Text(),
+        _routes(told["routes"][:most]),
+        Text(),
+        _clusters(told["clusters"][:most]),
+    )
+
+
+def _silent(told: dict[str, Any]) -> list[Text]:
+    """A line for each worker whose numbers are missing."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    from gateway.cli._page import printable, worker  # noqa: PLC0415 - as above
+
+    rows = (row for row in told.get("workers", ()) if "silent" in row)
+    return [
+        Text(printable(f"without {worker(row)}, which does not answer: {row['silent']}"), "red")
+        for row in rows
+    ]
 
 
 def _routes(rows: list[dict[str, Any]]) -> RenderableType:

@@ -83,7 +83,8 @@ def _show(told: dict[str, Any], page: Page) -> None:
     page.item(
         "request", f"{told['method']} {told['path']}  to {told['authority'] or '?'}  {told['protocol']}"
     )
-    page.item("", f"{told['id']}, {told['at']}, from {told['client'] or 'a local client'}")
+    by = f", by worker {told['worker']['number']} (pid {told['worker']['pid']})" if "worker" in told else ""
+    page.item("", f"{told['id']}, {told['at']}, from {told['client'] or 'a local client'}{by}")
     status = str(told["status"] or "no answer")
     page.item(
         "outcome",

@@ -9,9 +9,11 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from gateway.admin import Siblings, asked, open_door
 from gateway.asgi import Gateway
 from gateway.config import ConfigError, render
 from gateway.server.banner import banner
@@ -78,18 +80,23 @@ def run(
 
     if workers == 1:
         return serve(gateway, sockets, announce, lambda config: wanted(config, host, port).addresses)
+    # Open before there are workers: all of them accept there, so it stays when one of them ends.
+    where = asked(None, gateway.control.snapshot.config.settings)
+    door = open_door(where) if where else None
+    if door is None:
+        os.environ["GATEWAY_ADMIN"] = "off"
     del gateway
 
     def work(number: int) -> int:
         logging.getLogger("gateway").setLevel(logging.ERROR)  # the findings have been said
-        if number:
-            os.environ["GATEWAY_ADMIN"] = "off"  # the first worker has the address
         later = (lambda _: _speak_up(log_level)) if number else announce
-        return serve(Gateway(paths, own_process=True), sockets, later)
+        siblings = Siblings(Path(folder), number, door)
+        return serve(Gateway(paths, own_process=True, siblings=siblings), sockets, later)
 
-    # Where workers leave their numbers for the one that is asked for all of them.
+    # Where workers find each other, and leave their numbers.
     with TemporaryDirectory(prefix="gateway-") as folder:
         os.environ.setdefault("GATEWAY_RUNTIME", folder)
+        Siblings.expect(Path(folder), workers)
         return Workers(workers, work).run()
 
 

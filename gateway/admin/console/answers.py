@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.admin.dump import plain
 from gateway.control.pauses import considerate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    Prepared = Callable[[], Any]
 
 FRESH: Final = 0.9
 """Seconds an answer is given again; consoles ask every second or two."""
@@ -32,7 +35,7 @@ class Answers:
     def __repr__(self) -> str:
         return f"<Answers kept {len(self._made)}, under way {len(self._making)}>"
 
-    async def give(self, name: str, prepare: Callable[[], Callable[[], Any]]) -> bytes:
+    async def give(self, name: str, prepare: Callable[[], Prepared | Awaitable[Prepared]]) -> bytes:
         """The encoded answer. `prepare` runs on the loop, what it returns in a thread; neither when there is
         a fresh one.
         """
@@ -46,8 +49,9 @@ class Answers:
         # One reader that leaves must not take the answer from the others.
         return await asyncio.shield(task)
 
-    async def _make(self, name: str, make: Callable[[], Any]) -> bytes:
+    async def _make(self, name: str, prepared: Prepared | Awaitable[Prepared]) -> bytes:
         try:
+            make = await prepared if isawaitable(prepared) else prepared
             content = await asyncio.to_thread(_encoded, make)
         finally:
             del self._making[name]

@@ -70,40 +70,37 @@ class Console:
             "generations": lambda: partial(generations, sources.control),
         }
         return [
-            Route("/", self._page),
             *(Route(f"/console/api/{name}", self._given(name, make)) for name, make in makers.items()),
             Route("/console/api/documents", self._shown),
             Route("/console/api/diff", self._compared),
-            Route("/console/{path:path}", self._asset),
+            *files(),
         ]
-
-    async def _page(self, _request: Request) -> Response:
-        return _file(INDEX)
-
-    async def _asset(self, request: Request) -> Response:
-        return _file(request.path_params["path"])
 
     def _given(self, name: str, begin: Callable[[], Callable[[], Any]]) -> Callable[[Request], Any]:
         """Answers with what `begin` prepares on the loop and its result makes in a thread."""
 
         def prepare() -> Callable[[], Any]:
-            frame, make = self._frame(), begin()
+            frame, make = self.frame(), begin()
             return lambda: {**frame, **make()}
 
         async def give(_request: Request) -> Response:
             # A change is seen at once, however fresh the last answer is.
             control = self._sources.control
-            return _json(await self._answers.give(f"{name} {control.state} {control.last.at}", prepare))
+            return json_response(
+                await self._answers.give(f"{name} {control.state} {control.last.at}", prepare)
+            )
 
         return give
 
-    def _frame(self) -> dict[str, Any]:
+    def frame(self) -> dict[str, Any]:
         """What the head of every page shows."""
         control = self._sources.control
         return {
             "version": version("asgi-gateway"),
             "state": str(control.state),
             "generation": control.generation,
+            "digest": control.loaded.digest,
+            "applied_at": control.counts.applied_at,
             "refused": control.refused,
             "started_at": self._started_at,
             "time": self._wall(),
@@ -112,17 +109,29 @@ class Console:
 
     async def _shown(self, request: Request) -> Response:
         number = _number(request, "generation") or self._sources.control.generation
-        return await self._asked(f"documents {number}", lambda: partial(self._documents.shown, number))
+        return await self._asked(f"documents {number}", partial(self._documents.shown, number))
 
     async def _compared(self, request: Request) -> Response:
         old, new = _number(request, "old"), _number(request, "new")
-        return await self._asked(f"diff {old} {new}", lambda: partial(self._documents.compared, old, new))
+        return await self._asked(f"diff {old} {new}", partial(self._documents.compared, old, new))
 
-    async def _asked(self, name: str, make: Callable[[], Callable[[], Any]]) -> Response:
-        content = await self._answers.give(name, make)
+    async def _asked(self, name: str, make: Callable[[], Any]) -> Response:
+        content = await self._answers.give(name, lambda: make)
         if content == b"null":
             return PlainTextResponse("that generation is not remembered\n", 404)
-        return _json(content)
+        return json_response(content)
+
+
+def files() -> list[Route]:
+    """The page, its style sheet, its modules: the same for everybody."""
+
+    async def page(_request: Request) -> Response:
+        return _file(INDEX)
+
+    async def asset(request: Request) -> Response:
+        return _file(request.path_params["path"])
+
+    return [Route("/", page), Route("/console/{path:path}", asset)]
 
 
 def _number(request: Request, name: str) -> int:
@@ -137,5 +146,6 @@ def _file(path: str) -> Response:
     return Response(asset.content, headers={"content-type": asset.content_type})
 
 
-def _json(content: bytes) -> Response:
+def json_response(content: bytes) -> Response:
+    """JSON that is encoded already."""
     return Response(content, media_type="application/json")

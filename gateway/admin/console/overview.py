@@ -31,18 +31,29 @@ BUSIEST: Final = 8
 
 def overview(sources: Sources, flows: Flows) -> dict[str, Any]:
     """Present rates, the last quarter of an hour, the busiest places, and what needs attention."""
+    return {**traffic(flows), **standing(sources)}
+
+
+def traffic(flows: Flows) -> dict[str, Any]:
+    """The part that is about requests."""
+    return {
+        "rates": flows.total(),
+        "history": flows.history(),
+        "routes": flows.busiest_routes(BUSIEST),
+        "clusters": [{**cluster_label(name), **shown} for name, shown in flows.busiest_clusters(BUSIEST)],
+    }
+
+
+def standing(sources: Sources) -> dict[str, Any]:
+    """The part that is about this process."""
     clusters = sources.control.snapshot.clusters
     endpoints = [endpoint for each in clusters.values() for endpoint in each.endpoints]
     edge = sources.edge()
     return {
-        "rates": flows.total(),
         "in_flight": sum(endpoint.active for endpoint in endpoints),
         "connections": None if edge is None else edge.connections,
         "endpoints": len(endpoints),
         "ejected": sum(is_out(endpoint) for endpoint in endpoints),
-        "history": flows.history(),
-        "routes": flows.busiest_routes(BUSIEST),
-        "clusters": [{**cluster_label(name), **shown} for name, shown in flows.busiest_clusters(BUSIEST)],
         "attention": list(islice(_attention(sources), MOST_ITEMS)),
     }
 
@@ -52,34 +63,34 @@ def _attention(sources: Sources) -> Iterator[dict[str, str]]:
     control = sources.control
     if control.refused:
         error = control.counts.last_error or "it has errors"
-        yield _item("error", f"The last change was refused: {error}", "#/configuration")
+        yield item("error", f"The last change was refused: {error}", "#/configuration")
     if str(control.state) != "ready":
         text = f"The gateway is {control.state}: load balancers stay away."
-        yield _item("warning", text, "#/configuration")
+        yield item("warning", text, "#/configuration")
     counts = Counter(finding.severity for finding in control.serving_findings)
     for severity in ("error", "warning"):
         if counts[severity]:
             many = "" if counts[severity] == 1 else "s"
             text = f"{counts[severity]} {severity}{many} about the serving configuration"
-            yield _item(severity, text, "#/configuration")
+            yield item(severity, text, "#/configuration")
     yield from _ending(sources)
     for name, cluster in sorted(control.snapshot.clusters.items()):
         link = f"#/clusters?q={quote(name)}"
-        yield from (_item(severity, text, link) for severity, text in _unwell(cluster))
+        yield from (item(severity, text, link) for severity, text in _unwell(cluster))
 
 
 def _ending(sources: Sources) -> Iterator[dict[str, str]]:
     secured = sources.control.tls.secured
     for finding in secured.findings if secured is not None else ():
-        yield _item(finding.severity, finding.message, "#/identities")
+        yield item(finding.severity, finding.message, "#/identities")
     now = time.time()
     for certificate in certificates(sources.control):
         ends = certificate["not_after"]
         what = f"{certificate['credential']}, {certificate['subject']} ({certificate['role']})"
         if ends is not None and ends < now:
-            yield _item("error", f"{what}, has ended", "#/identities")
+            yield item("error", f"{what}, has ended", "#/identities")
         elif ends is not None and ends < now + min(SOON, (ends - certificate["not_before"]) / 3):
-            yield _item("warning", f"{what}, ends in {_left(ends - now)}", "#/identities")
+            yield item("warning", f"{what}, ends in {_left(ends - now)}", "#/identities")
 
 
 def _left(seconds: float) -> str:
@@ -109,5 +120,6 @@ def _some(addresses: list[str]) -> str:
     return ", ".join(addresses[:3]) + (f" and {more} more" if more > 0 else "")
 
 
-def _item(severity: str, text: str, link: str) -> dict[str, str]:
+def item(severity: str, text: str, link: str) -> dict[str, str]:
+    """One thing to look at, and where."""
     return {"severity": severity, "text": text, "link": link}

@@ -11,6 +11,8 @@ from gateway.admin.clusters import clusters_json
 from gateway.admin.console.places import tls_mode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.admin.console.flows import Flows
     from gateway.admin.console.sources import Sources
 
@@ -21,12 +23,22 @@ MOST: Final = 500
 def upstreams(sources: Sources, flows: Flows) -> dict[str, Any]:
     """What `/clusters?format=json` says, with rates."""
     clusters = sources.control.snapshot.clusters
-    names = sorted(clusters, key=lambda name: -flows.cluster(name)["rps"])[:MOST]
-    shown = clusters_json({name: clusters[name] for name in names})
-    for cluster in shown:
-        name = cluster["name"]
-        cluster["tls"] = tls_mode(clusters[name])
-        cluster.update(flows.cluster(name))
-        for endpoint in cluster["endpoints"]:
+    names = busiest(clusters, flows)
+    return shown(sources, flows, clusters_json({name: clusters[name] for name in names}))
+
+
+def busiest(names: Iterable[str], flows: Flows) -> list[str]:
+    """Those that one answer has room for."""
+    return sorted(names, key=lambda name: -flows.cluster(name)["rps"])[:MOST]
+
+
+def shown(sources: Sources, flows: Flows, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """`rows` of `clusters_json`, with rates."""
+    clusters = sources.control.snapshot.clusters
+    for row in rows:
+        name = row["name"]
+        row["tls"] = tls_mode(clusters[name]) if name in clusters else ""
+        row.update(flows.cluster(name))
+        for endpoint in row["endpoints"]:
             endpoint.update(flows.endpoint(name, endpoint["address"]))
-    return {"clusters": shown, "hidden": len(clusters) - len(names)}
+    return {"clusters": rows, "hidden": max(len(clusters) - len(rows), 0)}

@@ -98,6 +98,7 @@ function one(data, view) {
         ["Received", `${story.bytes_received} bytes`],
         ["Sent", `${story.bytes_sent} bytes`],
         ["Generation", story.generation],
+        ["Worker", story.worker && `${story.worker.number}, pid ${story.worker.pid}`],
         ["Trace", story.trace && h("a", { href: `#/traces?id=${encodeURIComponent(story.trace)}` }, story.trace)],
       ])),
       section("How the route was chosen", null, decision(story.decision))),
