@@ -152,7 +152,7 @@ def _waterfall(told: dict[str, Any], page: Page) -> None:
             if part
         )
         why = _reason(attempt["details"])
-        details = f"  {why}" if why else ""
+        details = (f"  {why}" if why else "") + ("; it was closed while idle" if attempt["stale"] else "")
         page.item(
             "tries" if number == 1 else "",
             f"{number}  {attempt['endpoint']:<{width}}  |{bar}|  "

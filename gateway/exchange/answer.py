@@ -40,7 +40,7 @@ def failure(exchange: Exchange, error: UpstreamError | None) -> Reply:
         return STREAM_TIMEOUT if exchange.upload_done else UPLOAD_STALLED
     exchange.transport_failure = error.transport_failure
     headers = _OVERLOADED if error.flag is Flag.UPSTREAM_OVERFLOW else ()
-    body = reset_body(error, retried=exchange.retries is not None and exchange.retries.made > 0)
+    body = reset_body(error, retried=exchange.retries is not None and exchange.retries.retried)
     details = unrepeated(error.details(), exchange.retries_denied)
     return Reply(error.status, body, error.flag, details, headers)
 

@@ -65,6 +65,8 @@ class Attempt(NamedTuple):
     reused: bool
     """It went over a connection that had served before."""
     local_address: str
+    stale: bool = False
+    """The backend had closed that connection while it was idle: the request was sent again at once."""
 
 
 class Exchange:

@@ -70,7 +70,8 @@ class Verdict(NamedTuple):
     flag: Flag | None = None
     """To be added to the exchange: URX when the attempts are used up, UO when there are too many retries."""
     at_once: bool = False
-    """The connection was stale, the backend has not failed: repeat without waiting, count no attempt."""
+    """The connection was stale, the backend has not failed: repeat without waiting, and without a place in
+    the budget. It is an attempt like any other."""
 
 
 _FINAL = frozenset({Flag.UPSTREAM_OVERFLOW, Flag.STREAM_IDLE_TIMEOUT})
@@ -91,15 +92,16 @@ def verdict(  # noqa: PLR0913 - what a decision depends on
 ) -> Verdict:
     """Whether an attempt is repeated, as far as its own request knows; the cluster may still have no place.
 
-    `made`: retries so far. `replayable`: the whole body, as far as it came, can be sent again.
-    `untouched`: no byte of a body was taken from the client. `stale_before`: the request met one stale
-    connection already. Only while nothing went downstream.
+    `made`: attempts after the first, so far. `replayable`: the whole body, as far as it came, can be sent
+    again. `untouched`: no byte of a body was taken from the client. `stale_before`: the request met one
+    stale connection already. Only while nothing went downstream.
     """
     error = outcome.error
     if (
         error is not None
         and outcome.reused
         and not stale_before
+        and (made == 0 or (policy is not None and made < policy.retries))
         and error.flag is Flag.UPSTREAM_TERMINATION
         and replayable
         and (untouched or not error.sent or method in IDEMPOTENT)
@@ -204,11 +206,18 @@ class Retries:
 
     def __init__(self, policy: RetryPolicy | None, pool: Pool, method: str) -> None:
         self.made = 0
-        """Retries so far; the next attempt is number `made + 1` (`x-envoy-attempt-count`)."""
+        """Attempts after the first, so far; the next is number `made + 1` (`x-envoy-attempt-count`)."""
         self._policy = policy
         self._pool = pool
         self._method = method
         self._held = self._stale = False
+
+    @property
+    def retried(self) -> bool:
+        """Whether the route's policy made a further attempt; not merely a stale connection, which Envoy would
+        not have repeated without one.
+        """
+        return self.made > self._stale
 
     def judge(self, outcome: Outcome, *, replayable: bool = True, untouched: bool = True) -> Verdict:
         """The verdict on the attempt that just ended. When it is `again`, a place for the retry is taken."""
@@ -236,6 +245,7 @@ class Retries:
             return found
         if found.at_once:
             self._stale = True
+            self.made += 1
             pool.retries.repeated += 1
         if found.flag is not None:
             pool.retries.exhausted += 1

@@ -404,7 +404,8 @@ class Spine:
             exchange.flags = (*exchange.flags, verdict.flag)
         if not verdict.again:
             return False
-        exchange.earlier = (*exchange.earlier, exchange.attempt(self._clock()))
+        ended = exchange.attempt(self._clock())
+        exchange.earlier = (*exchange.earlier, ended._replace(stale=True) if verdict.at_once else ended)
         exchange.failure = None
         exchange.connected_at = 0.0
         exchange.upstream_status = 0

@@ -72,6 +72,8 @@ class Happened:
     tries: int = 0
     tried: tuple[str, ...] = ()
     """Endpoints, in the order of the attempts."""
+    stale: bool = False
+    """One of these met a connection that had been closed while it was idle."""
     duration: float = 0.0
     """Seconds."""
     timeout: float | None = None
@@ -160,6 +162,11 @@ def _notes(happened: Happened) -> list[str]:
     if happened.tries > 1:
         places = ", ".join(dict.fromkeys(happened.tried))
         notes.append(f"It was tried {happened.tries} times ({places}); this is about the last one.")
+    if happened.stale:
+        notes.append(
+            "One try met a connection that the backend closed while it was idle. Such a request is sent again"
+            " at once; the retry budget does not limit that."
+        )
     if happened.retries_denied:
         notes.append(
             f"It was not tried again: {DENIED.get(happened.retries_denied, happened.retries_denied)}."

@@ -173,6 +173,7 @@ def _happened(exchange: Exchange, ended_at: float) -> Happened:
         endpoint="" if exchange.endpoint is None else exchange.endpoint.address,
         tries=len(attempts),
         tried=tuple(attempt.endpoint.address for attempt in attempts),
+        stale=any(attempt.stale for attempt in attempts),
         duration=ended_at - exchange.started_at,
         timeout=None if route is None else route.timeout,
         per_try_timeout=None if policy is None else policy.per_try_timeout,
@@ -193,6 +194,7 @@ def _waterfall(exchange: Exchange, ended_at: float) -> list[dict[str, Any]]:
         {
             "endpoint": attempt.endpoint.address,
             "reused": _reused(attempt),
+            "stale": attempt.stale,
             "start_ms": since(attempt.started_at),
             "connected_ms": since(attempt.connected_at),
             "headers_ms": since(attempt.headers_at),

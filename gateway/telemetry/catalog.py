@@ -126,7 +126,10 @@ ATTEMPT_SECONDS = _histogram(
     bounds=SECONDS,
 )
 RETRIES = _counter(
-    "gateway_retries_total", "Tries after the first, by what made them necessary.", "cluster", "reason"
+    "gateway_retries_total",
+    "Tries after the first, by what made them necessary; stale: the connection was closed while idle.",
+    "cluster",
+    "reason",
 )
 RETRIES_WON = _counter("gateway_retries_succeeded_total", "Requests a retry saved.", "cluster")
 RETRIES_DENIED = _counter(

@@ -88,7 +88,8 @@ class Events:
 
     def _record_retries(self, cluster: str, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts[:-1]:
-            self._retries.at(cluster, attempt.flag or str(attempt.status)).value += 1
+            reason = "stale" if attempt.stale else attempt.flag or str(attempt.status)
+            self._retries.at(cluster, reason).value += 1
         if 0 < attempts[-1].status < 500 and attempts[-1].flag is None:
             self._won.at(cluster).value += 1
 

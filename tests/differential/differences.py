@@ -387,7 +387,7 @@ TABLE: tuple[Difference, ...] = (
     ),
     Difference(
         when="a reused connection that the backend closes under an idempotent request without a body",
-        gateway="asks once more, on a fresh connection",
+        gateway="asks once more, which counts as an attempt and takes no place in the retry budget",
         envoy="503 (Istio's default retries do not cover it)",
         why="the backend had closed an idle connection, which is no failure; no byte of an answer had come",
         example=Ask.of(target="/?answer=gone"),

@@ -253,9 +253,17 @@ def test_used_up_attempts_are_flagged_only_when_another_would_have_helped() -> N
 
 @pytest.mark.parametrize("made", [None, RetryPolicy(), policy("503")])
 def test_a_stale_connection_is_replaced_whatever_the_policy(made: RetryPolicy | None) -> None:
-    """That an idle connection was used again is our doing: no attempt is counted, nothing is waited for."""
+    """That an idle connection was used again is our doing: nothing is waited for."""
     assert verdict(made, failed(CUT, reused=True), method="GET", made=0) == STALE
-    assert verdict(made, failed(CUT, reused=True), method="GET", made=2) == STALE
+
+
+def test_a_stale_connection_is_no_way_beyond_the_attempts_of_the_route() -> None:
+    """Without retries there is one, with them it is one of them."""
+    outcome = failed(CUT, reused=True)
+    assert verdict(RetryPolicy(), outcome, method="GET", made=1) == STALE
+    assert verdict(RetryPolicy(), outcome, method="GET", made=2) == FINAL
+    assert verdict(None, outcome, method="GET", made=1) == FINAL
+    assert judge("reset", outcome, made=2).denied == "attempts"
 
 
 @pytest.mark.parametrize(
@@ -377,11 +385,12 @@ def test_when_there_are_too_many_retries_the_failure_is_final() -> None:
     assert (pool.retries.in_flight, pool.retries.refused) == (0, 1)
 
 
-def test_a_stale_connection_costs_no_place_and_no_attempt() -> None:
+def test_a_stale_connection_costs_an_attempt_and_no_place() -> None:
     pool = cluster_of(1, max_retries=0).pool
     retries = Retries(RetryPolicy(), pool, "GET")
     assert retries.judge(failed(CUT, reused=True)) == STALE
-    assert (retries.made, pool.retries.in_flight) == (0, 0)
+    assert (retries.made, pool.retries.in_flight, pool.retries.repeated) == (1, 0, 1)
+    assert not retries.retried
     assert retries.judge(failed(CUT, reused=True)) == FINAL
 
 

@@ -239,6 +239,13 @@ def test_which_half_of_the_budget_refused_a_retry_is_told(word: str, cause: str,
     assert lever in told.remedy
 
 
+def test_a_try_on_a_stale_connection_is_told_apart() -> None:
+    """Nobody shall look for a fault of the backend."""
+    told = diagnose(Happened(status=200, details="via_upstream", tries=2, tried=("a", "a"), stale=True))
+
+    assert any("closed while it was idle" in note for note in told.notes)
+
+
 def test_the_words_of_the_retry_policy_are_all_known() -> None:
     """As its source lists them."""
     from gateway.exchange import retry

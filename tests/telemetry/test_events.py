@@ -61,6 +61,17 @@ def test_a_retry_that_saves_a_request_is_counted_with_its_reason() -> None:
     assert found[catalog.RETRIES_WON] == {(CLUSTER,): 1}
 
 
+def test_a_request_sent_again_for_a_stale_connection_is_counted_apart() -> None:
+    """An attempt like any other, but nothing its backend did."""
+    exchange, end = finished(SNAPSHOT)
+    first = tried(exchange, 0, flag=Flag.UPSTREAM_TERMINATION)
+    exchange.earlier = (first._replace(reused=True, stale=True),)
+    found = counted(exchange, end)
+
+    assert attempts(found) == {("10.0.0.17:9080", "UC"): 1, ("10.0.0.17:9080", "2xx"): 1}
+    assert found[catalog.RETRIES] == {(CLUSTER, ("reason", "stale")): 1}
+
+
 def test_retries_that_did_not_help_are_counted_too() -> None:
     """And so is why there was no further one."""
     exchange, end = finished(SNAPSHOT, status=503, flags=(Flag.UPSTREAM_TERMINATION, Flag.RETRIES_EXHAUSTED))

@@ -330,6 +330,7 @@ def test_an_idle_connection_that_closes_under_a_request_costs_it_nothing(tmp_pat
             assert answer.startswith(b"HTTP/1.1 200")
             assert len(backend.calls) == 2
             assert backend.calls[0].seen.count(b" HTTP/1.1\r\n") == 2
+            assert backend.calls[1].seen.count(b"x-envoy-attempt-count: 2\r\n") == 1
 
     asyncio.run(main())
 

@@ -273,6 +273,7 @@ def _attempt(attempt: Attempt, number: int) -> Tags:
         "gateway.attempt": number,
         "gateway.retry": number > 1,
         "gateway.connection_reused": attempt.reused,
+        "gateway.connection_stale": attempt.stale,
         "gateway.endpoint_ejected": track is not None and track.ejected_until is not None,
     }
     if attempt.status:
