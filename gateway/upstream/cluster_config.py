@@ -165,6 +165,12 @@ class ClusterConfig:
     tls: ClientTLSSettings | None = None
     subject_alt_names: tuple[str, ...] = ()
     """Of the ServiceEntry, and of its workloads' service accounts: who may answer when `tls` does not say."""
+    wears: bool = field(init=False, compare=False)
+    """Whether connections have a limit of requests or of time; asked after every request."""
+
+    def __post_init__(self) -> None:
+        limited = self.max_requests_per_connection > 0 or self.max_connection_duration is not None
+        object.__setattr__(self, "wears", limited)
 
     @property
     def panic_percent(self) -> int:

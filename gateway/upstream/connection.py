@@ -238,27 +238,31 @@ class Connection(asyncio.Protocol):
         """Ends the use of the connection: back to the pool when it is provably clean, else closed."""
         self.endpoint.active -= 1
         head = self._head
-        if self._state == _IDLE:
-            self.park()  # Never used.
-        elif (
+        if (
             self._state == _DONE
-            and not self._unsent
-            and not self._transport.get_write_buffer_size()
             and head is not None
             and head.keep_alive
-            and not self._worn()
+            and not self._unsent
+            and not self._transport.get_write_buffer_size()
+            and not (self._config.wears and self._worn())
         ):
-            self._pieces.clear()
             self._head = None
-            self._buffered = 0
             self._state = _IDLE
             self.request_sent = False
-            if self._paused:
-                self._paused = False
-                self._transport.resume_reading()
+            if self._pieces or self._paused:
+                self._forget_body()
             self.park()
+        elif self._state == _IDLE:
+            self.park()  # Never used.
         else:
             self.close()
+
+    def _forget_body(self) -> None:
+        self._pieces.clear()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
 
     def abort(self, error: UpstreamError | None = None) -> None:
         """Ends the use by closing the connection; who waits on it gets `error` (default: local reset)."""
@@ -443,19 +447,22 @@ class Connection(asyncio.Protocol):
         self._head = head
         size = len(data) - end
         if head.framing is SIZED:
-            missing = head.length - size
-            if missing > 0:
+            if size == head.length:  # as most are
+                if size:
+                    self._pieces.append(data[end:])
+                self._state = _DONE
+            elif size > head.length:
+                if head.length:
+                    self._pieces.append(data[end : end + head.length])
+                self._finish_response(surplus=True)
+            else:
                 self._state = _BODY
-                self._remaining = missing
+                self._remaining = head.length - size
                 # Whoever is still sending may wait for the head before it goes on.
                 if head.length <= self._config.response_hold_bytes and not self._unsent:
                     self._head, self._held = None, head
                 if size:
                     self._keep(data[end:])
-            else:
-                if head.length:
-                    self._pieces.append(data[end : end + head.length])
-                self._finish_response(surplus=missing < 0)
         elif head.framing is BODILESS:
             self._finish_response(surplus=size > 0)
         else:
