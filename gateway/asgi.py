@@ -189,6 +189,8 @@ class Gateway:
         spine.context = self.telemetry.context
         spine.shadows.tell = self.telemetry.copied
         self._serve = self.telemetry.around(spine.serve, control.snapshot.config.settings.spec)
+        if self._app is None:
+            self.direct = self._serve
         await self._start_admin()
         self._loop = asyncio.get_running_loop()
 

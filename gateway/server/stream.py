@@ -95,9 +95,10 @@ class Stream:
         self.unread = 0
         """Bytes of body that the application has not taken yet."""
         self._coroutine: Coroutine[Any, Any, None] | None = None
-        self._chunks: list[bytes] = []
-        self._waiters: list[asyncio.Future[None]] = []
-        self._gone_callbacks: list[Callable[[], object]] = []
+        # Nothing is made that most requests leave empty.
+        self._chunks: list[bytes] | None = None
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
+        self._gone_callbacks: tuple[Callable[[], object], ...] = ()
         self._owes_continue = head.expects_continue
         self._state = WAITING
         self._bodiless = head.method == "HEAD"
@@ -194,7 +195,7 @@ class Stream:
 
     def take_body(self) -> bytes:
         """The body that has arrived and was not taken yet."""
-        chunks, self._chunks, self.unread = self._chunks, [], 0
+        chunks, self._chunks, self.unread = self._chunks or [], None, 0
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.protocol.body_taken()
         return body
@@ -202,12 +203,12 @@ class Stream:
     async def wait(self) -> None:
         """Returns when something has changed: body arrived, or the client is gone."""
         waiter = self.protocol.edge.loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters += (waiter,)
         try:
             await waiter
         finally:
             if waiter in self._waiters:  # cancelled: applications ask like this whether the client is there
-                self._waiters.remove(waiter)
+                self._waiters = tuple(other for other in self._waiters if other is not waiter)
 
     # --- the response
 
@@ -234,7 +235,7 @@ class Stream:
         if last and length == len(body) <= _JOIN_BELOW and self.keep_alive and not self._bodiless:
             protocol = self.protocol
             edge = protocol.edge
-            if dated and protocol.settles and not (edge.draining or edge.extra_lines):
+            if dated and not (self.more or edge.draining or edge.extra_lines):
                 self._state = STREAMING
                 self.transport.write(response.whole(status, headers, body))
                 self._complete()
@@ -264,7 +265,7 @@ class Stream:
         if self.disconnected:
             callback()
         elif self._state != COMPLETE:
-            self._gone_callbacks.append(callback)
+            self._gone_callbacks += (callback,)
 
     def abort(self) -> None:
         """Cuts the client off, so that it cannot take what it has for the whole response."""
@@ -277,7 +278,10 @@ class Stream:
     def add_body(self, pieces: list[bytes]) -> None:
         """A part of the request body has arrived."""
         if self._state != COMPLETE:
-            self._chunks += pieces
+            if self._chunks:
+                self._chunks += pieces
+            else:
+                self._chunks = pieces
             self.unread += sum(map(len, pieces))
             self._wake()
 
@@ -293,7 +297,7 @@ class Stream:
         self.disconnected = True
         self.reason = reason
         self._wake()
-        callbacks, self._gone_callbacks = self._gone_callbacks, []
+        callbacks, self._gone_callbacks = self._gone_callbacks, ()
         for callback in callbacks:
             callback()
 
@@ -315,11 +319,10 @@ class Stream:
     # --- inside
 
     def _wake(self) -> None:
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        waiters, self._waiters = self._waiters, ()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _continue_expected(self) -> None:
         self._owes_continue = False
@@ -400,10 +403,11 @@ class Stream:
 
     def _complete(self) -> None:
         self._state = COMPLETE
-        self._gone_callbacks.clear()
-        self._chunks.clear()
-        self.unread = 0
-        self._wake()
+        self._gone_callbacks = ()
+        if self._chunks:
+            self._chunks, self.unread = None, 0
+        if self._waiters:
+            self._wake()
         self.protocol.response_complete(self)
 
     def _fail(self, status: int, text: bytes) -> None:
