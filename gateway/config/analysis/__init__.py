@@ -19,6 +19,7 @@ from gateway.config.analysis.listeners import (
     silent_ports,
     unopened_servers,
 )
+from gateway.config.analysis.patience import long_timeouts
 from gateway.config.analysis.patterns import long_regexes
 from gateway.config.analysis.policies import (
     empty_namespaces,
@@ -48,6 +49,7 @@ ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
     silent_ports,
     unreachable_rules,
     long_regexes,
+    long_timeouts,
     unverified_claims,
     destination_rules,
     service_entries,
