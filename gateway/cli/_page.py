@@ -37,6 +37,11 @@ class Page:
     def __init__(self, out: Console | None = None) -> None:
         self._out = out or console()
 
+    @property
+    def width(self) -> int:
+        """Columns of a line: the terminal's, or WIDTH where there is none."""
+        return min(self._out.width, WIDTH) if self._out.is_terminal else WIDTH
+
     def line(self, text: str = "", style: str = "") -> None:
         """One line from the margin."""
         self._out.print(Text(printable(text), style=style))
@@ -52,8 +57,9 @@ class Page:
 
     def text(self, label: str, text: str, style: str = "") -> None:
         """A labelled sentence, broken into lines between words."""
-        width = min(self._out.width, WIDTH) if self._out.is_terminal else WIDTH
-        lines = wrap(printable(text), max(40, width - LABEL), break_long_words=False, break_on_hyphens=False)
+        lines = wrap(
+            printable(text), max(40, self.width - LABEL), break_long_words=False, break_on_hyphens=False
+        )
         for number, line in enumerate(lines):
             self.item("" if number else label, (line, style))
 

@@ -91,24 +91,25 @@ def _show(status: dict[str, Any], clusters: list[dict[str, Any]], page: Page) ->
         _findings(status["findings"], page)
     page.line()
     for listener in status["listeners"]:
-        where = f"port {listener['port']}" if listener["port"] else "any other port"
+        others = "any other port" if len(status["listeners"]) > 1 else "every port"
+        where = f"port {listener['port']}" if listener["port"] else others
         secure = "TLS, " if listener["tls"] else ""
-        holds = f"{listener['virtual_hosts']} hosts, {listener['routes']} routes"
+        holds = f"{_many(listener['virtual_hosts'], 'host')}, {_many(listener['routes'], 'route')}"
         page.line(f"listener {listener['name']}  {where}, {secure}{holds}")
     for certificate in status["certificates"]:
         _certificate(certificate, page)
     page.line()
     for cluster in clusters:
-        page.line(_cluster(cluster), STRONG)
-        for name, limit in cluster["limits"].items():
-            words = name.replace("_", " ")
-            where = f" in {limit['open_in']} of {limit['workers']} workers" if "open_in" in limit else ""
-            full = f", FULL{where}: further ones are turned away" if limit["open"] and limit["limit"] else ""
-            page.line(f"  {words} {limit['used']} of {limit['limit']}{full}", BAD if full else "")
+        page.line(cluster["name"], STRONG)
+        page.line(f"  {_summary(cluster)}")
+        _limits(cluster["limits"], page)
         if cluster["retries_left"] == 0:
             page.line("  retries have used up their share of its requests: no further ones for now", BAD)
+        longest = max((len(endpoint["address"]) for endpoint in cluster["endpoints"]), default=0)
+        weighed = len({endpoint["weight"] for endpoint in cluster["endpoints"]}) > 1
         for endpoint in cluster["endpoints"]:
-            page.line(_endpoint(endpoint), "" if endpoint["health"] == "healthy" else BAD)
+            line = _endpoint(endpoint, longest, weighed=weighed)
+            page.line(line, "" if endpoint["health"] == "healthy" else BAD)
 
 
 def _worker(row: dict[str, Any], page: Page) -> None:
@@ -151,21 +152,49 @@ def _findings(findings: list[dict[str, Any]], page: Page) -> None:
         page.line(f"  {Finding(**item)}")
 
 
-def _cluster(cluster: dict[str, Any]) -> str:
+def _limits(limits: dict[str, dict[str, Any]], page: Page) -> None:
+    """All of them, as many on a line as there is room for; then those that are full."""
+    from gateway.cli._page import BAD  # noqa: PLC0415 - loaded by now
+
+    line = ""
+    for name, limit in limits.items():
+        told = f"{_words(name)} {limit['used']} of {limit['limit']}"
+        if line and len(line) + len(told) + 2 > page.width:
+            page.line(f"{line},")
+            line = ""
+        line = f"{line}, {told}" if line else f"  {told}"
+    if line:
+        page.line(line)
+    for name, limit in limits.items():
+        if limit["open"] and limit["limit"]:
+            where = f" in {limit['open_in']} of {limit['workers']} workers" if "open_in" in limit else ""
+            page.line(f"  {_words(name)} is FULL{where}: further ones are turned away", BAD)
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _words(limit: str) -> str:
+    return limit.replace("_", " ")
+
+
+def _summary(cluster: dict[str, Any]) -> str:
     waiting = f", {cluster['pending']} waiting" if cluster["pending"] else ""
     turned = f", {cluster['overflows']} turned away" if cluster["overflows"] else ""
     return (
-        f"{cluster['name']}  {cluster['resolution']} {cluster['policy']}"
-        f"  {cluster['connections']} connections{waiting}{turned}"
+        f"{cluster['resolution']}, {cluster['policy']},"
+        f" {_many(cluster['connections'], 'connection')}{waiting}{turned}"
     )
 
 
-def _endpoint(endpoint: dict[str, Any]) -> str:
+def _endpoint(endpoint: dict[str, Any], longest: int, *, weighed: bool) -> str:
     health = endpoint["health"]
     if "ejected_for" in endpoint:
         health += f" for {endpoint['ejected_for']:g} s still ({endpoint.get('ejected_because', '')})"
+    weight = f"  weight {endpoint['weight']}" if weighed else ""
     return (
-        f"  {endpoint['address']:<24} {health}  weight {endpoint['weight']}"
-        f"  active {endpoint['active']}  requests {endpoint['requests']}"
-        f"  connections {endpoint['connections']} ({endpoint['idle']} idle)"
+        f"  {endpoint['address']:<{longest}}{weight}  active {endpoint['active']}"
+        f"  requests {endpoint['requests']}  connections {endpoint['connections']}"
+        f" ({endpoint['idle']} idle)  {health}"
     )

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+ROOMY = 100
+"""Columns from which headings are words in full."""
+SHORTEST = 12
+"""Columns of a name, however little room there is."""
+
 
 @click.command(
     "top",
@@ -48,7 +53,8 @@ def command(
     """Prints routes and clusters with requests a second, success, durations, and what is ejected.
 
     Ctrl-C ends it. Success is the share that did not end in 5xx; p50 and p99 are from the first byte in to
-    the last byte out.
+    the last byte out. In a narrow terminal, busy are requests in flight, up the endpoints that get requests,
+    out those that are ejected, full the limits that are reached.
     """
     listener = Admin(admin)
     path = f"/stats.json?seconds={seconds}"
@@ -63,13 +69,13 @@ def command(
         if once or not out.is_terminal:
             if not out.is_terminal:
                 out.width = 160
-            out.print(tables(told, most), soft_wrap=False)
+            out.print(tables(told, most, out.width), soft_wrap=False)
             return
         from rich.live import Live  # noqa: PLC0415 - as above
 
         with Live(console=out, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(tables(told, most), refresh=True)
+                live.update(tables(told, most, out.width), refresh=True)
                 time.sleep(interval)
                 told = listener.ask(path)
     except KeyboardInterrupt:
@@ -82,14 +88,14 @@ def command(
         sys.exit(3)
 
 
-def tables(told: dict[str, Any], most: int) -> RenderableType:
-    """All requests in a line, then routes, then clusters; the busiest first."""
+def tables(told: dict[str, Any], most: int, width: int) -> RenderableType:
+    """All requests in a line, then routes, then clusters; the busiest first. `width`: columns there are."""
     from rich.console import Group  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
     whole = told["total"]
     head = Text(
-        f"{whole['rps']:g} requests/s, success {_percent(whole['success_percent'])},"
+        f"{whole['rps']:g} rps, success {_percent(whole['success_percent'])},"
         f" p50 {_ms(whole['p50_ms'])}, p99 {_ms(whole['p99_ms'])}"
         f"  (last {told['seconds']:g} s, generation {told['generation']})"
     )
@@ -97,9 +103,9 @@ def tables(told: dict[str, Any], most: int) -> RenderableType:
         head,
         *_silent(told),
         Text(),
-        _routes(told["routes"][:most]),
+        _routes(told["routes"][:most], width),
         Text(),
-        _clusters(told["clusters"][:most]),
+        _clusters(told["clusters"][:most], width),
     )
 
 
@@ -116,47 +122,57 @@ def _silent(told: dict[str, Any]) -> list[Text]:
     ]
 
 
-def _routes(rows: list[dict[str, Any]]) -> RenderableType:
-    table = _table("route", "rps", "success", "p50", "p99", "requests", "5xx")
-    for row in rows:
-        table.add_row(
-            _name(row["route"] or "(no route)"), *_numbers(row), f"{row['requests']}", f"{row['failures']}"
-        )
-    return table
+def _routes(rows: list[dict[str, Any]], width: int) -> Table:
+    heads = ("route", "rps", "success", "p50", "p99", "requests", "5xx")
+    cells = [
+        (row["route"] or "(no route)", *_numbers(row), f"{row['requests']}", f"{row['failures']}")
+        for row in rows
+    ]
+    return _table(heads, [(row, "") for row in cells], width)
 
 
-def _clusters(rows: list[dict[str, Any]]) -> RenderableType:
+def _clusters(rows: list[dict[str, Any]], width: int) -> Table:
     from gateway.cli._page import short_cluster  # noqa: PLC0415 - as above
 
-    table = _table(
-        "cluster", "rps", "success", "p50", "p99", "in flight", "endpoints", "ejected", "full limits"
-    )
+    narrow = width < ROOMY
+    others = ("busy", "up", "out", "full") if narrow else ("in flight", "endpoints", "ejected", "full limits")
+    told = []
     for row in rows:
-        well = row["endpoints"] - row["unwell"]
-        table.add_row(
-            _name(short_cluster(row["cluster"])),
+        well, full = row["endpoints"] - row["unwell"], row["full"]
+        cells = (
+            short_cluster(row["cluster"]),
             *_numbers(row),
             f"{row['in_flight']}",
             f"{well}/{row['endpoints']}",
             f"{row['ejected'] or '-'}",
-            _name(", ".join(row["full"]) or "-"),
-            style="red"
-            if row["endpoints"] and not well
-            else "yellow"
-            if row["unwell"] or row["full"]
-            else "",
+            f"{len(full) or '-'}" if narrow else ", ".join(full) or "-",
         )
-    return table
+        dead = row["endpoints"] and not well
+        told.append((cells, "red" if dead else "yellow" if row["unwell"] or full else ""))
+    return _table(("cluster", "rps", "success", "p50", "p99", *others), told, width)
 
 
-def _table(first: str, *others: str) -> Table:
+def _table(heads: tuple[str, ...], rows: list[tuple[tuple[str, ...], str]], width: int) -> Table:
+    """Rows with their styles. Numbers are never broken: names give way."""
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(first, overflow="fold")
-    for name in others:
+    columns = zip(heads[1:], *(row[1:] for row, _ in rows), strict=True)
+    room = max(width - sum(max(map(len, column)) + 2 for column in columns), SHORTEST)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(heads[0], no_wrap=True)
+    for name in heads[1:]:
         table.add_column(name, justify="right", no_wrap=True)
+    for (name, *others), style in rows:
+        table.add_row(_name(_cut(name, room)), *map(_name, others), style=style)
     return table
+
+
+def _cut(name: str, room: int) -> str:
+    """The beginning and the end, which tells the versions of a service apart."""
+    if len(name) <= room:
+        return name
+    end = room // 3
+    return f"{name[: room - end - 1]}\N{HORIZONTAL ELLIPSIS}{name[-end:]}"
 
 
 def _name(text: str) -> Text:
@@ -169,7 +185,8 @@ def _name(text: str) -> Text:
 
 
 def _numbers(row: dict[str, Any]) -> tuple[str, ...]:
-    return (f"{row['rps']:g}", _percent(row["success_percent"]), _ms(row["p50_ms"]), _ms(row["p99_ms"]))
+    rps = f"{row['rps']:.1f}" if row["rps"] < 100 else f"{row['rps']:.0f}"
+    return (rps, _percent(row["success_percent"]), _ms(row["p50_ms"]), _ms(row["p99_ms"]))
 
 
 def _percent(value: float | None) -> str:

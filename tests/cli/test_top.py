@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -11,11 +12,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 from support.backend import dead_port
 from support.stage import route, service, stage
 
 from gateway.admin import AdminListener
 from gateway.cli import main
+from gateway.cli.top import tables
 from gateway.telemetry.recorder import Recorder
 
 CONFIG = """
@@ -78,6 +81,51 @@ def test_top_shows_routes_and_clusters_once(tmp_path: Path) -> None:
     watch(tmp_path, play)
 
 
+def flow(**more: Any) -> dict[str, Any]:
+    return {"rps": 4.25, "success_percent": 97.96, "p50_ms": 0.9, "p99_ms": 1234.0, **more}
+
+
+def printed(width: int, *clusters: str) -> list[str]:
+    """The tables in a terminal of so many columns."""
+    told = {
+        "total": flow(rps=1234.5),
+        "seconds": 10,
+        "generation": 12,
+        "routes": [
+            flow(route="a-route-with-a-name-that-never-seems-to-end-at-all", requests=12345, failures=7)
+        ],
+        "clusters": [
+            flow(cluster=name, in_flight=12, endpoints=10, unwell=2, ejected=1, full=["max_pending_requests"])
+            for name in clusters
+        ],
+    }
+    out = Console(
+        width=width, file=io.StringIO(), force_terminal=True, color_system=None, legacy_windows=False
+    )
+    out.print(tables(told, 20, width))
+    assert isinstance(out.file, io.StringIO)
+    return [line.rstrip() for line in out.file.getvalue().splitlines()]
+
+
+V1, V2 = (f"outbound|9080|{version}|recommendations.shopping.svc.cluster.local" for version in ("v1", "v2"))
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_row_of_top_is_one_line_at_any_width(width: int) -> None:
+    """Numbers are whole; names give way in the middle, so that the versions of a service stay apart."""
+    lines = printed(width, V1, V2)
+
+    assert len(lines) == 1 + 1 + 2 + 1 + 3
+    assert all(len(line) <= width for line in lines)
+    one, other = lines[-2:]
+    assert (" v1 " in one, " v2 " in other) == (True, True)
+    assert "97.96 %" in one
+    assert "1.23 s" in one
+    assert "8/10" in one
+    assert ("max_pending_requests" in one) == (width == 140)
+    assert ("recommendations.shopping:9080 v1" in one) == (width == 140)
+
+
 def test_top_is_json_for_programs(tmp_path: Path) -> None:
     """One object."""
 
@@ -108,7 +156,7 @@ def test_status_shows_ejections_limits_and_listeners(tmp_path: Path) -> None:
         assert clusters[0]["limits"]["max_connections"] == {"used": 0, "limit": 5, "open": False}
         page = (await run("status")).output
         assert "max connections 0 of 5" in page
-        assert "listener mesh  any other port, 1 hosts, 1 routes" in page
+        assert "listener mesh  every port, 1 host, 1 route" in page
         assert "127.0.0.1:" in page
 
     watch(tmp_path, play)
@@ -156,7 +204,7 @@ def test_status_says_what_is_about_to_end() -> None:
     assert "certificate shop  CN=shop  EXPIRED 2 hours ago" in page
     assert "expires in 3 days, then" in page
     assert "does not expire" in page
-    assert "max connections 5 of 5, FULL" in page
+    assert "max connections 5 of 5\n  max connections is FULL: further ones are turned away" in page
     assert "retries have used up their share" in page
     assert "1 waiting, 9 turned away" in page
     assert "ejected for 12.5 s still (consecutive_5xx)" in page
@@ -191,3 +239,43 @@ def test_the_console_is_where_the_admin_listener_is() -> None:
 def test_an_address_that_is_none_is_a_usage_error(url: str) -> None:
     """Exit code 2."""
     assert CliRunner().invoke(main, ["dashboard", "grafana", "--url", url]).exit_code == 2
+
+
+def test_status_has_room_in_a_narrow_terminal() -> None:
+    """No line of an ordinary cluster is longer than 80 columns: a terminal would break it anywhere."""
+    from gateway.cli._page import Page
+    from gateway.cli.status import _show
+
+    endpoint = {"address": "10.100.100.100:8080", "health": "healthy", "weight": 100}
+    busy = {"active": 10, "requests": 12345, "connections": 12, "idle": 2}
+    cluster = {
+        "name": "outbound|9080|v1|recommendations.shopping.svc.cluster.local",
+        "resolution": "STATIC",
+        "policy": "LEAST_REQUEST",
+        "connections": 100,
+        "pending": 12,
+        "overflows": 17,
+        "retries_left": None,
+        "limits": {
+            name: {"used": 100, "limit": 1024, "open": False}
+            for name in ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+        },
+        "endpoints": [{**endpoint, **busy}],
+    }
+    out = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None, soft_wrap=True)
+    told = {
+        "state": "ready",
+        "generation": 3,
+        "paths": ["routes.yaml"],
+        "reloads": {"applied": 3, "refused": 0, "applied_at": "2026-11-23T17:17:11.598+00:00"},
+        "last_reload": {"outcome": "applied"},
+        "findings": [],
+        "listeners": [{"name": "mesh", "port": None, "tls": False, "virtual_hosts": 2, "routes": 7}],
+        "certificates": [],
+    }
+    _show(told, [cluster], Page(out))
+    assert isinstance(out.file, io.StringIO)
+    lines = out.file.getvalue().splitlines()
+
+    assert [line for line in lines if len(line) > 80] == []
+    assert len([line for line in lines if line.startswith("  max ")]) == 2
