@@ -196,5 +196,5 @@ def _endpoint(endpoint: dict[str, Any], longest: int, *, weighed: bool) -> str:
     return (
         f"  {endpoint['address']:<{longest}}{weight}  active {endpoint['active']}"
         f"  requests {endpoint['requests']}  connections {endpoint['connections']}"
-        f" ({endpoint['idle']} idle)  {health}"
+        f", idle {endpoint['idle']}  {health}"
     )
