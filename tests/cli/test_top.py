@@ -247,7 +247,7 @@ def test_status_has_room_in_a_narrow_terminal() -> None:
     from gateway.cli.status import _show
 
     endpoint = {"address": "10.100.100.100:8080", "health": "healthy", "weight": 100}
-    busy = {"active": 10, "requests": 12345, "connections": 12, "idle": 2}
+    busy = {"active": 10, "requests": 1234, "connections": 12, "idle": 2}
     cluster = {
         "name": "outbound|9080|v1|recommendations.shopping.svc.cluster.local",
         "resolution": "STATIC",
