@@ -6,8 +6,13 @@ class, which its command line reads after it has imported the application.
 
 from __future__ import annotations
 
-from gateway.asgi import Gateway
+import os
+
+from gateway.admin.rendezvous import Rendezvous
+from gateway.asgi import Gateway, configured_paths
 from gateway.server import hook
 
 hook.install()
-app = Gateway(own_process=True, adopt=hook.adopt)
+# What makes workers that uvicorn starts one gateway.
+serves = (*configured_paths(), os.getcwd(), os.environ.get("GATEWAY_ADMIN", ""))  # noqa: PTH109 - as a text
+app = Gateway(own_process=True, adopt=hook.adopt, siblings=Rendezvous.below_parent(serves))

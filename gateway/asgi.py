@@ -205,6 +205,8 @@ class Gateway:
         await self.control.stop()
         self._control = self._given  # a stopped one cannot start again
         self.telemetry.close()
+        if self._siblings is not None:
+            self._siblings.leave()
         self._serve = self._loop = None
 
     def _snapshot(self) -> Any:
@@ -222,6 +224,8 @@ class Gateway:
             siblings=self._siblings,
         )
         await self._admin.start(self.control)
+        if self._siblings is not None and self._admin.joined:
+            self.telemetry.share(self._siblings.folder)
 
     async def _lifespan(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if "state" in scope:

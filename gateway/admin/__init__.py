@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from gateway.admin.door import asked, open_door
 from gateway.admin.listener import AdminListener
-from gateway.admin.siblings import Siblings
+from gateway.admin.siblings import Siblings, home
 
-__all__ = ["AdminListener", "Siblings", "asked", "open_door"]
+__all__ = ["AdminListener", "Siblings", "asked", "home", "open_door"]

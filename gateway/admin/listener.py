@@ -89,6 +89,8 @@ class AdminListener:
         self._siblings = siblings
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self.joined = False
+        """Whether the other workers may ask this one."""
         self.address: str | None = None
         """Where it listens, as `host:port`; None while it does not."""
 
@@ -104,8 +106,9 @@ class AdminListener:
         if not text:
             return
         siblings = self._siblings
-        if siblings is not None and not await self._join(siblings, control):
-            siblings = None
+        if siblings is not None:
+            self.joined = await self._join(siblings, control)
+            siblings = siblings if self.joined else None
         door = open_door(text) if self._siblings is None else self._siblings.open_door(text)
         if door is None:
             return

@@ -16,6 +16,7 @@ import asyncio
 import json
 import os
 import socket
+import tempfile
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -33,6 +34,14 @@ PATIENCE: Final = 1.0
 LONG: Final = 30.0
 """Seconds it has to load a configuration."""
 _BACKLOG: Final = 100
+_LONGEST: Final = 60
+"""Bytes; the address of a unix socket has 107, on some systems 103."""
+
+
+def home() -> str:
+    """Where the folder is to be: among temporary files, unless that name is too long for sockets below it."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) < _LONGEST else "/tmp"  # noqa: S108 - what is made there is ours alone
 
 
 class Worker(NamedTuple):
@@ -88,7 +97,8 @@ class Siblings:
 
     def open(self, wall: float | None = None) -> socket.socket:
         """Our own socket, listening, in place of that of a worker we replace. OSError."""
-        path, new = self._socket(self.number), self.folder / f"{self.number}.{os.getpid()}.new"
+        path, new = self._socket(self.number), self.folder / f"{self.number}.new"
+        new.unlink(missing_ok=True)
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             opened.bind(str(new))
@@ -111,6 +121,9 @@ class Siblings:
         """Takes our socket away."""
         with suppress(OSError):
             self._socket(self.number).unlink()
+
+    def leave(self) -> None:
+        """The very last: gives back what is ours in the folder, if that is not the parent's to do."""
 
     async def ask(
         self, target: str, *, method: str = "GET", content: bytes = b"", patience: float = PATIENCE

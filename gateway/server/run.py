@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from gateway.admin import Siblings, asked, open_door
+from gateway.admin import Siblings, asked, home, open_door
 from gateway.asgi import Gateway
 from gateway.config import ConfigError, render
 from gateway.server.banner import banner
@@ -94,8 +94,7 @@ def run(
         return serve(Gateway(paths, own_process=True, siblings=siblings), sockets, later)
 
     # Where workers find each other, and leave their numbers.
-    with TemporaryDirectory(prefix="gateway-") as folder:
-        os.environ.setdefault("GATEWAY_RUNTIME", folder)
+    with TemporaryDirectory(prefix="gateway-", dir=home()) as folder:
         Siblings.expect(Path(folder), workers)
         return Workers(workers, work).run()
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.exchange.exchange import Exchange
@@ -94,6 +95,12 @@ class Telemetry:
         if self._shared is None and (shared := Shared.from_environment()) is not None:
             shared.start(self._own, self.gently)
             self._shared = shared
+
+    def share(self, folder: Path) -> None:
+        """Shares numbers with other workers through `folder`, unless GATEWAY_RUNTIME names one already."""
+        if self._shared is None:
+            self._shared = Shared(folder)
+            self._shared.start(self._own, self.gently)
 
     def around(self, serve: Serve, settings: GatewaySettingsSpec) -> Serve:
         """`serve`, with traces of sampled requests when the `OTEL_*` environment names an exporter."""

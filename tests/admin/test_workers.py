@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from support.process import GatewayServer, gateway
+from support.process import Server, free_port, gateway, uvicorn
 
 from gateway.admin.whole import ended
 
@@ -64,11 +65,14 @@ spec:
 class Site:
     """A gateway of several workers, and what was sent to it."""
 
-    def __init__(self, process: GatewayServer, routes: Path) -> None:
+    def __init__(
+        self, process: Server, routes: Path, *, admin: int | None = None, workers: int = WORKERS
+    ) -> None:
         self.process = process
         self.routes = routes
+        self.workers = workers
         self.sent = 0
-        self.admin = f"127.0.0.1:{process.admin_port}"
+        self.admin = f"127.0.0.1:{admin or process.admin_port}"
         self._client = httpx.Client(base_url=f"http://{self.admin}", trust_env=False, timeout=20)
 
     def get(self, path: str) -> Any:
@@ -86,10 +90,13 @@ class Site:
     def until(self, path: str, wanted: Callable[[Any], bool]) -> Any:
         """What `path` says once it is as wanted."""
         deadline = time.monotonic() + 20
-        while not wanted(told := self.get(path)):
+        told = None
+        while True:
+            with suppress(httpx.ConnectError):  # nobody has the address yet
+                if wanted(told := self.get(path)):
+                    return told
             assert time.monotonic() < deadline, told
             time.sleep(0.05)
-        return told
 
     def ready(self) -> None:
         """Waits until all workers are."""
@@ -126,7 +133,7 @@ class Site:
         while True:
             self.send(path, 30)
             found = self.by_worker(path)
-            if len(found) == WORKERS and min(map(len, found.values())) >= 3:
+            if len(found) == self.workers and min(map(len, found.values())) >= 3:
                 return found
             assert time.monotonic() < deadline, found
 
@@ -347,3 +354,57 @@ def test_a_drain_is_everybodys_and_leaves_nothing_behind(site: Site) -> None:
     assert site.get("/status")["state"] == "draining"
     assert site.process.stop() == 0
     assert not mine.exists()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For temporary files; its name is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="t") as name:
+        yield Path(name)
+
+
+def test_workers_that_uvicorn_starts_meet(tmp_path: Path, folder: Path) -> None:
+    """The first has the address and asks the others; a new one takes the place of one that died."""
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(ROUTES)
+    port = free_port()
+    env = {"GATEWAY_CONFIG": str(routes), "GATEWAY_ADMIN": f"127.0.0.1:{port}", "TMPDIR": str(folder)}
+    with uvicorn("--workers", "2", env=env) as process:
+        site = Site(process, routes, admin=port, workers=2)
+        site.until("/status", lambda told: len(living(told)) == 2)
+        assert set(site.send_to_all("/met")) == {0, 1}
+        site.until("/stats.json?seconds=60", lambda told: told["total"]["requests"] == site.sent)
+        deadline = time.monotonic() + 20
+        while site.scrape().get("istio_requests_total") != site.sent:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "no admin listener" not in process.output
+        (meeting,) = folder.glob("gateway-*")
+        assert stat.S_IMODE(meeting.stat().st_mode) == 0o700
+        before = living(site.get("/status"))
+        (victim,) = before - {holder(port, before)}
+        os.kill(victim, signal.SIGKILL)
+        told = site.until("/status", lambda told: len(living(told) - {victim}) == 2)
+        assert [row["worker"] for row in told["workers"]] == [0, 1]
+        assert process.stop() == 0
+    assert list(folder.iterdir()) == []
+
+
+def living(status: dict[str, Any]) -> set[int]:
+    """Processes of the workers that answered."""
+    return {row["pid"] for row in status["workers"] if "state" in row}
+
+
+def holder(port: int, pids: set[int]) -> int:
+    """Which of the processes listens on a port."""
+    inode = next(
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and int(line.split()[1].rpartition(":")[2], 16) == port
+    )
+    return next(
+        pid
+        for pid in pids
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+        if link.is_symlink() and str(link.readlink()) == f"socket:[{inode}]"
+    )
