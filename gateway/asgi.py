@@ -188,6 +188,7 @@ class Gateway:
         )
         spine.context = self.telemetry.context
         spine.shadows.tell = self.telemetry.copied
+        self.telemetry.tunnels = lambda: spine.tunnels.open
         self._serve = self.telemetry.around(spine.serve, control.snapshot.config.settings.spec)
         if self._app is None:
             self.direct = self._serve

@@ -90,6 +90,7 @@ class Call:
     __slots__ = (
         "_body", "_callbacks", "_chunk", "_failure", "_head", "_left", "_news", "_over", "_room", "_source",
         "authority", "exchange", "headers", "method", "moved", "place", "query", "raw_path", "resume",
+        "switches",
     )  # fmt: skip
 
     def __init__(self, request: httpx.Request, place: Place) -> None:
@@ -106,6 +107,7 @@ class Call:
         self.place = place
         self.authority: Authority | None = None
         self.resume: Callable[[], None] | None = None
+        self.switches = False
         self.exchange: Exchange | None = None
         self.moved = False
         """A piece of the request body was taken since somebody looked."""
@@ -188,6 +190,9 @@ class Call:
             return None
         self._room = asyncio.get_running_loop().create_future()
         return self._room
+
+    def switch(self, headers: Headers) -> None:
+        """There is no connection to give away, so nobody is asked to."""
 
     def abort(self) -> None:
         """The service's response ended early."""

@@ -110,8 +110,9 @@ of HTTP/1.0, one answer to each pipelined request, `Expect` judged, absolute-for
 DEVIATIONS = """
 ## Deviations and open ends
 
-- WebSockets and HTTP/2 are not offered to backends: an offer to upgrade is ignored. Sockets of a wrapped application are that
-  application's.
+- HTTP/2 is not offered to backends: an offer to upgrade to it is ignored.
+- [WebSockets](websockets.md) are passed on unseen. They outlive the token they were opened with, and any page may open them unless a policy
+  names the Origins.
 - The admin listener is on by default, on loopback, without a token: whoever has an account on the machine can read it. `GATEWAY_ADMIN=off`.
   It runs on h11, without deadlines of its own: bind it to loopback, or put something in front of it.
 - Bare LF, folded headers and blank lines are refused where RFC 9112 lets a server be lenient.

@@ -112,6 +112,8 @@ class Limits(Model):
     """Longest regex of a VirtualService, as in Istio; at most 65536."""
     replay_bytes: Count = 1024 * 1024
     """Longest request body that is kept to be sent again, or to a mirror; a longer one is sent once."""
+    tunnels: Count = 10_000
+    """WebSockets at a time, those that are being opened included; more are refused with 503."""
     mirror_copies: Count = 1024
     """Copies on their way to one mirror; more are not made."""
     mirror_bytes: Count = 16 * 1024 * 1024
@@ -130,6 +132,8 @@ class Timeouts(Model):
     tls_handshake: Duration = 10.0
     stream_idle: Duration = 300.0
     """For any byte of a request in either direction, before the response as well as inside it."""
+    tunnel_idle: Duration = 3600.0
+    """For any byte of a WebSocket in either direction."""
     drain: Duration = 30.0
     """For requests to finish before the process ends."""
 

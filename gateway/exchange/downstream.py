@@ -66,6 +66,17 @@ class Downstream(Protocol):
     def send_body(self, body: bytes, last: bool) -> Awaitable[None] | None:
         """Goes on with the response."""
 
+    @property
+    def switches(self) -> bool:
+        """Whether `switch` can be called: our own server holds the connection."""
+
+    def switch(self, headers: Headers) -> tuple[asyncio.Transport, bytes] | None:
+        """Answers 101, and gives the connection away: the transport, for another protocol to take, and the
+        bytes that the client sent behind its request; None when it is gone.
+
+        That protocol passes `connection_lost` on to the one before it.
+        """
+
     def abort(self) -> None:
         """Cuts the client off: never a clean end of half a response (security.md R15)."""
 
@@ -88,6 +99,7 @@ class AsgiDownstream:
         "raw_path",
         "resume",
         "section",
+        "switches",
     )
 
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -100,6 +112,7 @@ class AsgiDownstream:
         extensions = scope.get("extensions") or {}
         self.connection = extensions.get("gateway")
         """Our own server's stream, below an application that is not."""
+        self.switches = self.connection is not None
         self.method: str = scope["method"]
         self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
         self.query: bytes = scope["query_string"]
@@ -179,6 +192,12 @@ class AsgiDownstream:
     ) -> Awaitable[None]:
         """The server looks at headers itself."""
         return self.respond(status, headers, body, last)
+
+    def switch(self, headers: Headers) -> tuple[asyncio.Transport, bytes] | None:
+        """Our own server's stream does it."""
+        assert self.connection is not None
+        given: tuple[asyncio.Transport, bytes] | None = self.connection.switch(headers)
+        return given
 
     async def send_body(self, body: bytes, last: bool) -> None:
         """Goes on with the response."""

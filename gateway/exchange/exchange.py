@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.exchange.deadlines import Queue
     from gateway.exchange.retry import Retries
     from gateway.exchange.trial import Trial
+    from gateway.exchange.tunnel import Handshake
     from gateway.exchange.upload import Upload
     from gateway.http.headers import Headers
     from gateway.http.place import Place
@@ -131,7 +132,7 @@ class Exchange:
     """The client left."""
     upload_done = True
     """The whole request body has been read from the client."""
-    upload: Upload | None = None
+    upload: Upload | Handshake | None = None
     """The request body on its way; None without one."""
     uploaded: Callable[[], None] | None = None
     """To be called when the whole of it was read from the client."""

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway.exchange.facts import ExchangeFacts
-from gateway.exchange.hygiene import CHUNKED, NO_BODY
+from gateway.exchange.hygiene import CHUNKED
 
 if TYPE_CHECKING:
     from gateway.exchange.exchange import Exchange, Parts
@@ -67,7 +67,7 @@ def request_head(method: str, target: bytes, authority: bytes, headers: Headers,
     lines += map(_COLON.join, headers)
     if body == CHUNKED:
         lines.append(b"transfer-encoding: chunked")
-    elif body != NO_BODY:
+    elif body >= 0:
         lines.append(b"content-length: %d" % body)
     lines.append(b"\r\n")
     return b"\r\n".join(lines)

@@ -14,6 +14,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from gateway.exchange import handshake
 from gateway.exchange.trust import Trust
 from gateway.http.headers import HOP_BY_HOP
 from gateway.http.host import split as split_authority
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.http.headers import Headers
     from gateway.http.place import Place
 
-PASS, DROP, HOST, CONNECTION, FRAMING, LENGTH, FORWARDED_FOR, FORWARDED, REQUEST_ID, REFUSE = range(10)
+PASS, DROP, HOST, CONNECTION, FRAMING, LENGTH, FORWARDED_FOR, FORWARDED, REQUEST_ID, REFUSE, OFFER = range(11)
 
 _KINDS = {
     **dict.fromkeys(HOP_BY_HOP, DROP),
@@ -37,6 +38,7 @@ _KINDS = {
     b"x-forwarded-client-cert": DROP,
     b"host": HOST,
     b"connection": CONNECTION,
+    b"upgrade": OFFER,
     b"transfer-encoding": FRAMING,
     b"content-length": LENGTH,
     b"x-forwarded-for": FORWARDED_FOR,
@@ -71,6 +73,9 @@ REPEATED = bad_request("repeated_authorization_header")
 
 NO_BODY = -1
 CHUNKED = -2
+TUNNEL = -3
+"""No body, but a WebSocket when the backend agrees."""
+_EMPTY = frozenset({NO_BODY, 0})
 
 
 class Admitted:
@@ -91,8 +96,8 @@ class Admitted:
     def __init__(
         self, by: Hygiene, headers: Headers, authority: bytes, host: str, place: Place, body: int = NO_BODY
     ) -> None:
-        self.by = by
-        """Whose rules it was admitted by."""
+        self.by: Hygiene | None = by
+        """Whose rules it was admitted by; None: not to be shared, since the method had a say as well."""
         self.headers = headers
         """What is passed on, and what we add, but for the request id."""
         self.authority = authority
@@ -159,7 +164,7 @@ class Hygiene:
         request.local_ip = place.local_ip
         return None
 
-    def _examine(  # noqa: C901 - one pass over the headers
+    def _examine(  # noqa: C901, PLR0912 - one pass over the headers
         self, downstream: Downstream, place: Place
     ) -> Admitted | Reply:
         """What follows from the headers, on this connection."""
@@ -183,10 +188,13 @@ class Hygiene:
                 refused = special.read(kind, pair, headers)
                 if refused is not None:
                     return refused
-        if special is not None and special.nominated:
+        if special is not None:
             if special.names_protected:
                 return BAD_CONNECTION
-            headers = [pair for pair in headers if pair[0] not in special.nominated]
+            if special.nominated:
+                headers = [pair for pair in headers if pair[0] not in special.nominated]
+            if special.offer and (refused := special.take_offer(downstream, headers)) is not None:
+                return refused
         authority = downstream.authority or split_authority(host)
         if authority is None:
             return BAD_HOST
@@ -195,6 +203,8 @@ class Hygiene:
         if special is not None:
             admitted.body = special.body
             admitted.request_id = special.request_id
+            if special.offer:
+                admitted.by = None
             if trusted:
                 admitted.scheme = special.scheme or place.scheme
                 admitted.client_ip = trust.client(place.peer_ip, special.forwarded_for)
@@ -237,7 +247,7 @@ class Hygiene:
 class _Special:
     """What the headers say that are not simply passed on."""
 
-    __slots__ = ("body", "forwarded_for", "nominated", "request_id", "scheme", "trusted")
+    __slots__ = ("body", "forwarded_for", "nominated", "offer", "request_id", "scheme", "trusted")
 
     def __init__(self, trusted: bool) -> None:
         self.trusted = trusted
@@ -245,6 +255,8 @@ class _Special:
         self.forwarded_for = b""
         self.scheme = ""
         self.request_id = ""
+        self.offer = b""
+        """Protocols that the client would rather speak."""
         self.nominated: frozenset[bytes] = frozenset()
         """Names that Connection makes hop-by-hop."""
 
@@ -278,8 +290,19 @@ class _Special:
             self.body = CHUNKED
         elif kind == REFUSE:
             return BAD_NAME
+        elif kind == OFFER:
+            self.offer = self.offer + b"," + value if self.offer else value
         elif self.trusted:
             self._believe(kind, name, value, headers)
+        return None
+
+    def take_offer(self, downstream: Downstream, headers: Headers) -> Reply | None:
+        """Makes the request a handshake when that is what it offers; any other offer is ignored."""
+        if self.body in _EMPTY and handshake.offered(downstream, self.offer):
+            if (refused := handshake.refusal(headers)) is not None:
+                return refused
+            self.body = TUNNEL
+            headers += handshake.HEADERS
         return None
 
     def _believe(self, kind: int, name: bytes, value: bytes, headers: Headers) -> None:

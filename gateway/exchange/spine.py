@@ -13,17 +13,18 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway.exchange import fault, relay
+from gateway.exchange import fault, relay, tunnel
 from gateway.exchange.answer import crude, failure, unrepeated
 from gateway.exchange.deadlines import Deadlines
 from gateway.exchange.downstream import Aborted
 from gateway.exchange.exchange import ClientGone, Exchange
 from gateway.exchange.head import compose, renumber, reply_headers, request_head
-from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
+from gateway.exchange.hygiene import CHUNKED, NO_BODY, TUNNEL, Hygiene
 from gateway.exchange.mirror import Shadows, wanted
 from gateway.exchange.replay import replay_for
 from gateway.exchange.retry import Outcome, Retries, avoided
 from gateway.exchange.trial import Trial
+from gateway.exchange.tunnel import SWITCHED, Tunnels
 from gateway.exchange.upload import Upload
 from gateway.http.flags import Flag
 from gateway.http.grpc import for_call, is_call
@@ -90,6 +91,8 @@ class Spine:
         """Renews the trace context in the headers of a further attempt; None: nothing is traced."""
         self.shadows = Shadows(clock=clock)
         """Copies of requests, on their way to mirrors."""
+        self.tunnels = Tunnels(self._deadlines, clock)
+        """WebSockets to upstreams."""
 
     async def serve(self, downstream: Downstream) -> None:
         """One request, from its head to its end."""
@@ -136,6 +139,7 @@ class Spine:
         """Takes over a new generation."""
         limits = snapshot.config.settings.spec.limits
         self.shadows.most_copies, self.shadows.most_bytes = limits.mirror_copies, limits.mirror_bytes
+        self.tunnels.most = limits.tunnels
         policy = self._policy = Policy(snapshot)
         return policy
 
@@ -213,9 +217,9 @@ class Spine:
         assert destination is not None
         cluster = destination.cluster
         assert cluster is not None
-        key = self._prepare(exchange, policy, route, destination, downstream)  # 5
         retried = route.retries
         try:
+            key = self._prepare(exchange, policy, route, destination, downstream)  # 5
             while True:
                 endpoint = cluster.pick(key, exchange.tried)  # 6
                 if endpoint is None:
@@ -250,6 +254,9 @@ class Spine:
                 raise ClientGone
             if response is None:
                 return failure(exchange, error)
+            if response.status == SWITCHED:
+                await self._tunnel(exchange, downstream, cluster, response, policy)
+                return None
             pause = relay.respond(exchange, downstream, response, policy.server)  # 8
             if not exchange.complete:
                 await self._rest(exchange, downstream, cluster, pause)
@@ -275,7 +282,12 @@ class Spine:
             downstream.on_disconnect(exchange.client_gone)
         exchange.parts = compose(exchange, route, destination)
         mirrored = bool(route.mirrors) and wanted(route.mirrors, exchange.draw, destination.cluster)
-        if exchange.body not in NO_UPLOADS:
+        if exchange.body in NO_UPLOADS:
+            if mirrored:
+                self._mirror(exchange, policy, route, ())
+        elif exchange.body == TUNNEL:
+            exchange.upload = self.tunnels.begin()  # No copies: nobody would talk with a mirror.
+        else:
             length = None if exchange.body == CHUNKED else exchange.body
             replay = replay_for(
                 route.retries, exchange.request.method, length, mirrored=mirrored, limit=policy.replay_bytes
@@ -283,8 +295,6 @@ class Spine:
             exchange.upload = Upload(exchange, downstream.receive, replay)
             exchange.upload_done = False
             exchange.uploaded = partial(self._uploaded, exchange, policy, route, mirrored)
-        elif mirrored:
-            self._mirror(exchange, policy, route, ())
         if route.hash_key is None:
             return None
         key = route.hash_key(exchange.request)
@@ -302,7 +312,9 @@ class Spine:
             connection.start(head, method=request.method, body=NO_UPLOAD)
             self._sent(exchange, route)
             return
-        connection.start(head, method=request.method, body=CHUNKED_BODY if body == CHUNKED else body)
+        connection.start(
+            head, method=request.method, body=CHUNKED_BODY if body == CHUNKED else max(body, NO_UPLOAD)
+        )
         if upload.complete:
             self._sent(exchange, route)
         upload.attach(connection)
@@ -433,12 +445,33 @@ class Spine:
         except UpstreamError as error:
             if exchange.gone:
                 raise ClientGone from None
-            exchange.failure = error
-            exchange.flags = (*exchange.flags, error.flag)
-            exchange.details = error.details(started=True)
-            if cluster.outlier is not None and exchange.endpoint is not None and error is not exchange.ended:
-                cluster.outlier.record(exchange.endpoint, exchange.upstream_status, error, self._clock())
+            self._broken(exchange, cluster, error)
             raise Aborted from error
+
+    async def _tunnel(
+        self,
+        exchange: Exchange,
+        downstream: Downstream,
+        cluster: Cluster,
+        response: ResponseHead,
+        policy: Policy,
+    ) -> None:
+        """What comes behind a 101, until both sides are gone."""
+        try:
+            await tunnel.run(exchange, downstream, response, policy.server, self.tunnels)
+        except UpstreamError as error:
+            if not exchange.committed:
+                raise
+            self._broken(exchange, cluster, error)
+            raise Aborted from error
+
+    def _broken(self, exchange: Exchange, cluster: Cluster, error: UpstreamError) -> None:
+        """The upstream failed when its answer had begun."""
+        exchange.failure = error
+        exchange.flags = (*exchange.flags, error.flag)
+        exchange.details = error.details(started=True)
+        if cluster.outlier is not None and exchange.endpoint is not None and error is not exchange.ended:
+            cluster.outlier.record(exchange.endpoint, exchange.upstream_status, error, self._clock())
 
     def _reply(
         self, exchange: Exchange, downstream: Downstream, reply: Reply, policy: Policy

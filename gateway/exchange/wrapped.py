@@ -94,6 +94,7 @@ class AppDownstream(AsgiDownstream):
 
     def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
+        self.switches = False  # the application has no bytes to be spliced with
         self.visit = Visit(scope)
         self._kept: list[dict[str, Any]] = []
         """What was received while we waited for the client's leaving."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gateway.explain.names import short
 from gateway.explain.rules import ANSWERS, RULES
+from gateway.explain.rules_client import LEFT_TUNNEL
 from gateway.http.flags import Flag
 
 if TYPE_CHECKING:
@@ -133,7 +135,9 @@ def _found(rules: dict[str, tuple[Rule, ...]], happened: Happened) -> tuple[Rule
 
 
 def _by_status(rule: Rule, happened: Happened) -> Rule:
-    """A backend's own answer is good or bad by its status."""
+    """A backend's own answer is good or bad by its status, and so is it that a client leaves."""
+    if happened.status == HTTPStatus.SWITCHING_PROTOCOLS and Flag.CLIENT_GONE in happened.flags:
+        return LEFT_TUNNEL
     if not (rule.details == "via_upstream" and not happened.flags):
         return rule
     return next(answer for least, answer in ANSWERS if happened.status >= least)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.head import compose
-from gateway.exchange.hygiene import CHUNKED, NO_BODY, Hygiene
+from gateway.exchange.hygiene import CHUNKED, Hygiene
 from gateway.explain.answer import Answer, answer_of
 from gateway.explain.causes import Diagnosis, Happened, diagnose
 from gateway.explain.forwarding import Plan, Target, plan_of, target_of
@@ -141,6 +141,7 @@ def explain(snapshot: Snapshot, question: Question) -> Explanation:
 
 def _admitted(snapshot: Snapshot, scope: dict[str, Any]) -> tuple[Exchange, Reply | None]:
     downstream = AsgiDownstream(scope, _nothing, _nowhere)
+    downstream.switches = True  # as behind our own server
     exchange = Exchange(snapshot, time.monotonic(), downstream.place)
     return exchange, Hygiene(snapshot.config.settings.spec).admit(exchange, downstream)
 
@@ -217,7 +218,7 @@ def _head(exchange: Exchange, route: Route, destination: Destination) -> tuple[s
     lines = [f"{name}: {value}" for name, value in clean_headers(headers)]
     if body == CHUNKED:
         lines.append("transfer-encoding: chunked")
-    elif body != NO_BODY:
+    elif body >= 0:
         lines.append(f"content-length: {body}")
     shown = clean_target(target.decode("latin-1"))
     return (f"{request.method} {shown} HTTP/1.1", f"host: {authority.decode('latin-1')}", *lines)

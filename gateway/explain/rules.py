@@ -214,6 +214,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     Flag.UPSTREAM_OVERFLOW: (
         Rule(
+            "tunnel_limit_reached",
+            "as many WebSockets are open as `limits.tunnels` allows, so this one was not",
+            "the load on this process",
+            "raise `limits.tunnels`, add workers, or find out who holds so many",
+        ),
+        Rule(
             "via_upstream",
             "{place} answered {status}, and it was not tried again because {held}",
             "the backend {place} ({service})",
@@ -283,6 +289,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     Flag.STREAM_IDLE_TIMEOUT: (
+        Rule(
+            "tunnel_idle_timeout",
+            "nobody has said anything over the WebSocket for longer than `timeouts.tunnelIdle` allows",
+            "the client {client} and the backend {place}",
+            "let one of them send pings, or raise `timeouts.tunnelIdle`",
+        ),
         Rule(
             "stream_idle_timeout",
             "nothing was sent in either direction for longer than `timeouts.streamIdle` allows",

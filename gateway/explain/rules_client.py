@@ -105,7 +105,13 @@ MALFORMED = (
         "the client speaks a version of HTTP that is not served here",
         "use HTTP/1.1",
     ),
-    _refused("upgrade", "the request asks for another protocol", "upgrades are not served here; ask without"),
+    _refused("upgrade", "the request asks for another protocol", "WebSocket is the only one; ask without"),
+    _refused(
+        "websocket_key|websocket_version",
+        "the request asks for a WebSocket without exactly one Sec-WebSocket-Key of 16 bytes, or with another"
+        " Sec-WebSocket-Version than 13",
+        "let the client use a WebSocket library (RFC 6455 4.1)",
+    ),
     _refused("expectation", "the request has an Expect header other than 100-continue", "leave it out"),
     _refused(
         "too_many_connections",
@@ -120,6 +126,14 @@ MALFORMED = (
     ),
 )
 """By what was wrong with the request."""
+
+LEFT_TUNNEL = Rule(
+    "downstream_remote_disconnect",
+    "nothing went wrong: the client {client} closed its WebSocket after {took}",
+    "nobody",
+    "nothing to do",
+)
+"""The end of most WebSockets, which Envoy flags like any client that leaves."""
 
 CLIENT: dict[str, tuple[Rule, ...]] = {
     Flag.CLIENT_GONE: (
@@ -164,6 +178,12 @@ REFUSED = (
         "a WebSocket was opened on a route that leads to a service; only the wrapped application has them",
         "the client, or the configuration: {where}",
         "send the path to `host: app.local`, or open the WebSocket at the service itself",
+    ),
+    Rule(
+        "tunnel_drained",
+        "the gateway stopped, and the WebSocket was still open when its patience (`timeouts.drain`) was over",
+        "whoever stopped the gateway",
+        "let clients connect again; raise `timeouts.drain` if they need longer to finish",
     ),
     Rule(
         "direct_response",

@@ -37,9 +37,16 @@ UPLOAD_STALLED = Reply(408, b"stream timeout", Flag.STREAM_IDLE_TIMEOUT, "stream
 """The same, while the client still had some of its request to send."""
 
 
-def bad_request(details: str, *, status: int = 400, body: bytes = b"", close: bool = True) -> Reply:
+def bad_request(
+    details: str,
+    *,
+    status: int = 400,
+    body: bytes = b"",
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    close: bool = True,
+) -> Reply:
     """A request refused by hygiene; `details` names the rule."""
-    return Reply(status, body, Flag.DOWNSTREAM_PROTOCOL_ERROR if close else None, details, close=close)
+    return Reply(status, body, Flag.DOWNSTREAM_PROTOCOL_ERROR if close else None, details, headers, close)
 
 
 class ClientLeft(Exception):  # noqa: N818 - an event, not an error

@@ -41,6 +41,8 @@ class Limits:
     """For the next request; above the 60 s for which load balancers keep connections."""
     stream_idle: float = 300.0
     """For a client to take anything of a response it does not read."""
+    drain: float = 30.0
+    """For tunnels to end when the server stops."""
     linger: float = 2.0
     """For a refused client to read the refusal, while what it still sends is dropped."""
 
@@ -58,4 +60,5 @@ class Limits:
             request_body_idle=times.request_body_idle,
             downstream_idle=times.downstream_idle,
             stream_idle=times.stream_idle,
+            drain=times.drain,
         )

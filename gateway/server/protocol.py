@@ -9,6 +9,7 @@ in order and a bad request cannot overtake a good one (security.md S45). A conne
     BODY     its body is awaited, maybe only to be dropped behind a response that did not wait for it
     WHOLE    the request is complete; its response is awaited
     DEAF     the last byte was sent; what still comes in is dropped until the client or our patience is gone
+    AWAY     another protocol has the transport: a tunnel
 
 What a rule refuses is counted, remembered, answered without the application, and the connection closed.
 """
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.server.head import Head
     from gateway.server.limits import Limits
 
-HEAD, BODY, WHOLE, DEAF = range(4)
+HEAD, BODY, WHOLE, DEAF, AWAY = range(5)
 _DRAINED: Final = 65536
 """A rest of a request body up to this size is read and dropped to keep the connection, which a larger one, or
 one of unknown size, closes."""
@@ -122,7 +123,7 @@ class EdgeProtocol(asyncio.Protocol):
         """No further request: the server is shutting down."""
 
     def __repr__(self) -> str:
-        phase = ("head", "body", "whole", "deaf")[self._phase]
+        phase = ("head", "body", "whole", "deaf", "away")[self._phase]
         return f"<EdgeProtocol {self.client} {phase}, deadline {self.deadline:.1f}>"
 
     # --- asyncio's side
@@ -192,7 +193,9 @@ class EdgeProtocol(asyncio.Protocol):
         """Uvicorn's graceful shutdown: what has begun is finished, then the connection closed."""
         self._stopping = True
         cycle = self._cycle
-        if cycle is not None and not cycle.complete:
+        if self._phase == AWAY:
+            self.deadline = self.edge.sweeper.after(self._limits.drain)
+        elif cycle is not None and not cycle.complete:
             cycle.keep_alive = False
         elif self._phase == HEAD and self._head is None:
             if self._fresh:  # accepted a moment ago: its request may be on the way
@@ -239,6 +242,17 @@ class EdgeProtocol(asyncio.Protocol):
         else:
             self.body_taken()
 
+    def hand_over(self) -> bytes:
+        """HTTP is over on this connection: who takes the transport tells us when it is lost. Gives what the
+        client has sent behind its request.
+        """
+        self.server_state.total_requests += 1
+        ahead, self._ahead = self._ahead[self._ahead_at :], b""
+        self._phase = AWAY
+        if self._read_paused:
+            self._resume_reading()
+        return ahead
+
     # --- deadlines
 
     def expire(self) -> None:
@@ -258,6 +272,8 @@ class EdgeProtocol(asyncio.Protocol):
                 self._refuse(refusal.HEAD_TIMEOUT, self._head.raw)
         elif self._cycle is None or self._cycle.complete:
             self._close()
+        elif self._phase == AWAY:
+            self._cycle.cancel()
         else:
             self._refuse(refusal.BODY_TIMEOUT, b"")
 

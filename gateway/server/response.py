@@ -84,6 +84,22 @@ def whole(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> b
     return b"\r\n".join([_STATUS_LINES[status], *map(_COLON.join, headers), b"", body])
 
 
+def switching(headers: Iterable[tuple[bytes, bytes]], date: bytes, server: bytes, extra: bytes) -> bytes:
+    """The complete 101 that lets WebSocket begin. `date`, `server`, `extra`: our own lines."""
+    block, _, has = render(200, headers)
+    return b"".join(
+        (
+            b"HTTP/1.1 101 Switching Protocols",
+            block.removeprefix(_STATUS_LINES[200]),
+            b"\r\n",
+            b"" if has & HAS_DATE else date,
+            b"" if has & HAS_SERVER else server,
+            extra,
+            b"connection: Upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
+    )
+
+
 _COLON = b": "
 
 

@@ -44,6 +44,9 @@ class Stream:
     `scope["extensions"]["gateway"]`.
     """
 
+    switches = True
+    """`switch` can be called."""
+
     __slots__ = (
         "_block",
         "_bodiless",
@@ -256,6 +259,20 @@ class Stream:
         if self.protocol.write_paused and not last:
             return self.protocol.drain()
         return None
+
+    def switch(self, headers: Headers) -> tuple[asyncio.Transport, bytes] | None:
+        """Answers 101 and gives the connection away, as `Downstream` has it. From here on nobody calls
+        `on_disconnect`'s callbacks: who has the transport is the first to know.
+        """
+        if self.disconnected:
+            return None
+        edge = self.protocol.edge
+        head = response.switching(headers, edge.date_line, edge.server_line, edge.extra_lines)
+        self._gone_callbacks = ()
+        self._state = STREAMING
+        ahead = self.protocol.hand_over()
+        self.transport.write(head)
+        return self.transport, ahead
 
     def on_disconnect(self, callback: Callable[[], object]) -> None:
         """Calls `callback` when the client is lost before its response is complete; at once if it already is.

@@ -108,7 +108,8 @@ REJECTED = _counter(
     "gateway_rejected_total", "Requests refused before routing: grammar, limits, deadlines.", "reason"
 )
 CONNECTIONS = _gauge("gateway_downstream_connections", "Open client connections.")
-ACTIVE = _gauge("gateway_downstream_requests_active", "Requests in progress.")
+ACTIVE = _gauge("gateway_downstream_requests_active", "Requests in progress, open WebSockets among them.")
+TUNNELS = _gauge("gateway_tunnels_open", "WebSockets that are open between a client and a backend.")
 
 # -- resilience --------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ class Telemetry:
         self.runtime = Runtime()
         self.edge: Callable[[], Any] = lambda: None
         """Gives the `gateway.server.edge.Edge` whose connections are counted."""
+        self.tunnels: Callable[[], int] = lambda: 0
+        """Gives how many WebSockets are open."""
         self.certificates: Callable[[], Iterable[Held]] | None = None
         """Gives the certificates in use."""
         self.handshakes: Handshakes | None = None
@@ -156,6 +158,7 @@ class Telemetry:
         yield from self.counters.read()
         yield from cluster_families(self._clusters)
         yield from edge_families(self.edge())
+        yield Family(catalog.TUNNELS, {(): self.tunnels()})
         yield from certificate_families(self.certificates)
         yield from handshake_families(self.handshakes)
         yield from security_families(self.security)

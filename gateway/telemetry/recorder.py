@@ -14,8 +14,11 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter, deque
+from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.http.flags import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +182,7 @@ class Recorder:
         self.recent.append(entry)
         _forget(exchange.failure)
         _forget(exchange.ended)
-        if status >= 500 or status < 400:
+        if status >= 500 or (status < 400 and not _left_tunnel(exchange)):
             self.failed.append(entry)
         elif exchange.details != "via_upstream":
             self.refused.append(entry)
@@ -286,6 +289,11 @@ def _key(route: Route | None, destination: Destination | None) -> Key:
         return Key("", "", "")
     source = str(route.source)
     return Key(route.name or source, source, "" if destination is None else destination.cluster_name)
+
+
+def _left_tunnel(exchange: Exchange) -> bool:
+    """Whether a client closed its WebSocket, as they all do some day."""
+    return exchange.status == HTTPStatus.SWITCHING_PROTOCOLS and Flag.CLIENT_GONE in exchange.flags
 
 
 def _forget(error: UpstreamError | None) -> None:

@@ -23,11 +23,13 @@ from gateway.upstream.response import (
     BODILESS,
     END_OF_HEAD,
     SIZED,
+    SWITCHING,
     ChunkedBody,
     Framing,
     ResponseHead,
     check_partial_head,
     parse_head,
+    parse_switch,
 )
 
 if TYPE_CHECKING:
@@ -55,8 +57,9 @@ ENOUGH = 64 * 1024
 TOO_MUCH = 256 * 1024
 """The same when somebody waits: uvloop may deliver several pieces before the waiting task runs."""
 
-_IDLE, _HEAD, _BODY, _DONE, _CLOSED = range(5)
-"""Where the response is: none asked for, head awaited, body under way, complete, connection closed."""
+_IDLE, _HEAD, _BODY, _DONE, _CLOSED, _ASKING, _SWITCHED = range(7)
+"""Where the response is: none asked for, head awaited, body under way, complete, connection closed; or the
+head of one that may be 101, and what follows that."""
 
 
 class Connection(asyncio.Protocol):
@@ -115,7 +118,9 @@ class Connection(asyncio.Protocol):
         self._still_since = 0.0
 
     def __repr__(self) -> str:
-        state = ("idle", "awaiting head", "receiving", "complete", "closed")[self._state]
+        state = ("idle", "awaiting head", "receiving", "complete", "closed", "asking", "switched")[
+            self._state
+        ]
         return (
             f"<Connection {self.local_address} -> {self.endpoint.address} {state}, requests {self._requests}>"
         )
@@ -173,6 +178,17 @@ class Connection(asyncio.Protocol):
             self._unsent = 0
             if self._state != _CLOSED:
                 self._transport.write(b"0\r\n\r\n")
+
+    def ask_to_switch(self) -> None:
+        """The head just sent asks for WebSocket: 101 may answer it, and is the end of HTTP here."""
+        self._state = _ASKING
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """After 101: the transport, for another protocol to take, and the bytes that came behind the head.
+
+        That protocol passes `connection_lost` on to us. `release` closes, whatever became of it.
+        """
+        return self._transport, self.take()
 
     # -- the response --------------------------------------------------------------------------
 
@@ -403,6 +419,11 @@ class Connection(asyncio.Protocol):
                 self._take_head(data)
             elif self._state == _BODY:
                 self._take_body(data)
+            elif self._state == _ASKING:
+                self.response_started = True
+                self._take_verdict(data)
+            elif self._state == _SWITCHED:
+                self._keep(data)
             else:
                 self._shut(None)
                 return
@@ -441,6 +462,25 @@ class Connection(asyncio.Protocol):
         if partial is None:
             self._partial = partial = bytearray(data)
         check_partial_head(partial, limit)
+
+    def _take_verdict(self, data: bytes) -> None:
+        """101, or else the head of an ordinary response."""
+        partial = self._partial = self._partial or bytearray()
+        partial += data
+        if not (partial.startswith(SWITCHING) or SWITCHING.startswith(partial)):
+            self._state, self._partial = _HEAD, None
+            self._take_head(bytes(partial))
+            return
+        config = self._config
+        end = partial.find(END_OF_HEAD) + len(END_OF_HEAD)
+        if end < len(END_OF_HEAD):
+            check_partial_head(partial, config.response_head_bytes)
+            return
+        check_partial_head(partial[:end], config.response_head_bytes)
+        self._head = parse_switch(bytes(partial[:end]), max_headers=config.response_headers)
+        self._state, self._partial = _SWITCHED, None
+        if end < len(partial):
+            self._keep(bytes(partial[end:]))
 
     def _take_final(self, head: ResponseHead, data: bytes, end: int) -> None:
         """The final head ends at `end` of `data`; the rest is body, or a reason to close."""

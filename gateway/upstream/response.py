@@ -20,6 +20,8 @@ from gateway.upstream.layout import CONNECTION, DATE, ENCODING, GRPC, KINDS, LEN
 if TYPE_CHECKING:
     from gateway.http.headers import Headers
 
+SWITCHING = b"HTTP/1.1 101"
+"""How a response begins that agrees to another protocol."""
 END_OF_HEAD = b"\r\n\r\n"
 """llhttp demands CRLF, so the first of these ends the head, wherever the bytes were cut."""
 
@@ -175,6 +177,31 @@ def judged(raw: bytes) -> tuple[ResponseHead, Headers]:
     if _UNPRINTABLE.search(parsed.reason):
         raise protocol_error("control character in the reason phrase")
     return ResponseHead(status, parsed.reason), parsed.fields
+
+
+def parse_switch(raw: bytes, *, max_headers: int) -> ResponseHead:
+    """The 101 that is exactly `raw` and answers a request for WebSocket; UpstreamError when it names another
+    protocol, or none. Its body has no end that HTTP knows of.
+    """
+    parsed = _Parsed()
+    parser = HttpResponseParser(parsed)
+    try:
+        parser.feed_data(raw)
+    except HttpParserUpgrade:
+        pass  # llhttp's word for it
+    except HttpParserError as error:
+        raise protocol_error(str(error)) from error
+    else:
+        raise protocol_error("101 without an upgrade")
+    if len(parsed.fields) > max_headers:
+        raise protocol_error(f"more than {max_headers} headers")
+    if [value.strip(b" \t").lower() for name, value in parsed.fields if name == b"upgrade"] != [b"websocket"]:
+        raise protocol_error("101 for another protocol than was asked for")
+    head = ResponseHead(101, parsed.reason)
+    head.size = len(raw)
+    fields = [(name, value.rstrip(b" \t")) for name, value in parsed.fields if name != b"content-length"]
+    frame(head, fields, to_head=False, old=False)
+    return head
 
 
 def check_partial_head(partial: bytearray, limit: int) -> None:

@@ -202,10 +202,13 @@ _BY_HAND = (
     row("D32", "compression beside secrets", "nothing is compressed", "security/test_exam_responses::test_what_a_backend_sends_reaches_nobody_else[R21 compressed zeros]", result=NOT_OFFERED),
     row("D33", "caches", "nothing is cached", "wire/test_exchange::test_connections_are_reused", result=NOT_OFFERED),
     # -- WebSocket and HTTP/2
-    *(
-        row(f"W{number:02}", attack, "the offer is not taken: a plain request", "security/test_exam_corpus::test_a_whole_gateway_answers_and_forwards[U10 two Connection headers]", result=NOT_OFFERED)
-        for number, attack in enumerate(("another site's Origin", "an upgrade that is refused", "bytes before 101", "bombs and broken frames", "a token that expires in a socket", "half-open peers", "headers of the handshake"), 1)
-    ),
+    row("W01", "another site's Origin", "403 where a policy names the pages", "wire/test_tunnels::test_w01_a_policy_can_name_the_origins", result=f"{PARTLY}: without such a policy every page may; WebSockets says how"),
+    row("W02", "an upgrade that is refused", "relayed; no tunnel; what follows is a request that is judged", "wire/test_tunnels::test_w02_any_other_answer_is_relayed_and_opens_nothing", "wire/test_tunnels::test_a_101_for_something_else_is_502", "wire/test_tunnels::test_an_unasked_101_is_502"),
+    row("W03", "bytes before 101", "held back until it has come", "wire/test_tunnels::test_w03_bytes_before_101_wait_for_it"),
+    row("W04", "bombs and broken frames", "passed on unseen in bounded memory; the backend judges them", "wire/test_tunnels::test_a_side_that_does_not_read_holds_the_other_back"),
+    row("W05", "a token that expires in a socket; reload", "the socket stays; new handshakes are judged anew", "wire/test_tunnels::test_a_reload_leaves_tunnels_alone", "wire/test_tunnels::test_a_token_is_verified_in_the_handshake", result=f"{PARTLY}: nothing ends a socket when its token does"),
+    row("W06", "half-open peers, peers that vanish", "the other side is ended as well", "wire/test_tunnels::test_w06_a_client_that_vanishes_ends_its_upstream", "wire/test_tunnels::test_w06_a_backend_that_vanishes_ends_its_client", "wire/test_tunnels::test_a_silent_tunnel_ends_after_tunnel_idle"),
+    row("W07", "headers of the handshake", "400 unless key and version are one each", "wire/test_tunnels::test_w07_a_handshake_that_could_be_read_in_two_ways_is_400"),
     row("W08", "server-sent events, clients that leave", "events pass at once; the backend is let go", "wire/test_exchange::test_a_body_is_streamed_up_and_down_at_once", "wire/test_exchange::test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing"),
     *(
         row(f"H2-{number:02}", attack, "HTTP/1.1 is the only protocol: 505, or no such ALPN", "security/test_exam_corpus::test_a_whole_gateway_answers_and_forwards[S46 PRI preface]", "tls/test_termination::test_http_1_1_is_agreed_on", result=NOT_OFFERED)

@@ -168,6 +168,12 @@ FORBIDDEN = frozenset(
 """Headers no backend may be sent on behalf of a client that nobody trusts."""
 
 
+HANDSHAKE = frozenset(
+    {(b"connection", b"Upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")}
+)
+"""What makes a request one for a WebSocket."""
+
+
 class StrictLink(asyncio.Protocol):
     """One connection to the backend."""
 
@@ -197,6 +203,8 @@ class StrictLink(asyncio.Protocol):
             return
         for request in found:
             odd = FORBIDDEN.intersection(name for name, _ in request.headers)
+            if HANDSHAKE.issubset(request.headers):
+                odd -= {b"connection", b"upgrade"}
             if odd:
                 backend.violations.append(f"hop-by-hop or claimed: {sorted(odd)}")
             backend.requests.append(request)
