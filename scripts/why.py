@@ -99,6 +99,7 @@ EXAMPLES = (
     Example("UR: reset by the backend", 503, (F.UPSTREAM_REMOTE_RESET,), f"{RESET}{{remote_reset}}", ((1, 0.03, 0, F.UPSTREAM_REMOTE_RESET),), 0.031),
     Example("LR: given up by the gateway", 503, (F.LOCAL_RESET,), f"{RESET}{{local_reset}}", ((1, 0.03, 0, F.LOCAL_RESET),), 0.031),
     Example("UO: circuit breaker open", 503, (F.UPSTREAM_OVERFLOW,), f"{RESET}{{overflow}}", ((1, 0.0, 0, F.UPSTREAM_OVERFLOW),), 0.0007),
+    Example("UO: retry refused", 503, (F.UPSTREAM_OVERFLOW,), tries=((1, 0.01, 503, None),), denied="allowance"),
     Example("UT: the route's timeout", 504, (F.UPSTREAM_TIMEOUT,), "response_timeout", ((1, 1.0, 0, F.UPSTREAM_TIMEOUT), (2, 1.98, 0, F.UPSTREAM_TIMEOUT)), 3.001),
     Example("UT: a single try's timeout", 504, (F.RETRIES_EXHAUSTED, F.UPSTREAM_TIMEOUT), "upstream_per_try_timeout", ((1, 1.0, 0, F.UPSTREAM_TIMEOUT), (2, 1.0, 0, F.UPSTREAM_TIMEOUT)), 2.02, denied="attempts"),
     Example("URX: every retry used", 503, (F.RETRIES_EXHAUSTED,), tries=((1, 0.02, 503, None), (2, 0.01, 503, None)), took=0.05, denied="attempts"),

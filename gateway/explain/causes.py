@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from gateway.explain.rule import Rule
 
-BESIDE = frozenset({Flag.RETRIES_EXHAUSTED, Flag.DELAY_INJECTED})
-"""Flags that say something about the request, but not why it failed when there is another one."""
+BESIDE = (Flag.UPSTREAM_OVERFLOW, Flag.RETRIES_EXHAUSTED, Flag.DELAY_INJECTED)
+"""Flags that say something about the request, but not why it failed when there is another one; the first of
+these says most. Beside another flag, an overflow is that of a retry which was refused."""
 
 DENIED = {
     "method": "its method is not idempotent and the backend may have acted on it; name the event in `retryOn`"
@@ -121,7 +122,8 @@ def principal_flag(flags: Sequence[str]) -> str:
     """The flag that says why; empty when there is none."""
     if Flag.CLIENT_GONE in flags:
         return Flag.CLIENT_GONE
-    return next((flag for flag in flags if flag not in BESIDE), flags[0] if flags else "")
+    own = [flag for flag in flags if flag not in BESIDE]
+    return own[0] if own else min(flags, key=BESIDE.index, default="")
 
 
 def _found(rules: dict[str, tuple[Rule, ...]], happened: Happened) -> tuple[Rule, dict[str, str]]:

@@ -160,10 +160,13 @@ def test_only_the_last_rule_of_a_flag_is_general() -> None:
         (("DI", "FI"), "FI"),
         (("URX",), "URX"),
         (("UF", "DC"), "DC"),
+        (("UO", "UF"), "UF"),
+        (("DI", "UO"), "UO"),
+        (("URX", "UO"), "UO"),
     ],
 )
 def test_the_flag_that_says_why(flags: tuple[str, ...], principal: str) -> None:
-    """A client that left ends everything; exhausted retries and delays only come beside."""
+    """A client that left ends everything; exhausted or refused retries and delays only come beside."""
     assert principal_flag(flags) == principal
 
 
