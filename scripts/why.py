@@ -106,6 +106,7 @@ EXAMPLES = (
     Example("DI: delay injected", 200, (F.DELAY_INJECTED,), tries=((1, 0.01, 200, None),), took=2.011, delayed=2.0),
     Example("FI: fault injected", 500, (F.FAULT_INJECTED,), "fault_filter_abort", took=0.0004),
     Example("RL: rate limit", 429, (F.RATE_LIMITED,), "local_rate_limited", took=0.0003),
+    Example("RLSE: rate limits cannot be counted", 500, (F.RATE_LIMIT_STORE,), "rate_limiter_error", took=0.0003),
     Example("UAEX: external authorization", 403, (F.EXT_AUTHZ_DENIED,), "ext_authz_denied", took=0.004),
     Example("A policy denies", 403, (), "rbac_access_denied_matched_policy[ns[default]-policy[no-writes]-rule[0]]", took=0.0003, method="POST", identity="cluster.local/ns/default/sa/sleep"),
     Example("No policy allows", 403, (), "rbac_access_denied_matched_policy[none]", took=0.0003),

@@ -11,7 +11,7 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.admin.guard import HostRule
-from gateway.config.settings import host_port
+from gateway.config.address import host_port
 
 if TYPE_CHECKING:
     from gateway.config import GatewaySettings

@@ -47,7 +47,7 @@ def reload_json(result: ReloadResult) -> dict[str, Any]:
 
 def status_json(control: Control) -> dict[str, Any]:
     """The state of the process in a few lines (`gateway status`); takes no time, so read it on the loop."""
-    counts = control.counts
+    counts, store = control.counts, control.security.rate_limit_store
     return {
         "state": str(control.state),
         "generation": control.generation,
@@ -64,6 +64,7 @@ def status_json(control: Control) -> dict[str, Any]:
         "findings": control.serving_findings,
         "listeners": _listeners(control),
         "certificates": [_certificate(held) for held in control.tls.certificates()],
+        "rate_limit_store": None if store is None else store.status(),
     }
 
 

@@ -83,7 +83,23 @@ def status(answers: Sequence[Answer]) -> Told:
         "state": whole_state(told),
         "last_reload": next(refused, whole["last_reload"]),
         "certificates": list(held.values()),
+        "rate_limit_store": _store([item.get("rate_limit_store") for _, item in told]),
         "workers": crew(answers, flat),
+    }
+
+
+def _store(every: Sequence[Told | None]) -> Told | None:
+    """What all asked of the store of rate limits; it is up when it is for all of them."""
+    rows = [row for row in every if row is not None]
+    if not rows:
+        return None
+    counts = ("allowed", "limited", "recalled", "failed", "skipped")
+    down = [row for row in rows if not row["up"]]
+    return {
+        **(down or rows)[0],
+        **{name: sum(row[name] for row in rows) for name in counts},
+        "down_in": len(down),
+        "workers": len(rows),
     }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gateway.config.settings import host_port
+from gateway.config.address import host_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -98,6 +98,8 @@ def _show(status: dict[str, Any], clusters: list[dict[str, Any]], page: Page) ->
         page.line(f"listener {listener['name']}  {where}, {secure}{holds}")
     for certificate in status["certificates"]:
         _certificate(certificate, page)
+    if (store := status.get("rate_limit_store")) is not None:
+        page.line(_store(store), "" if store["up"] else BAD)
     page.line()
     for cluster in clusters:
         page.line(cluster["name"], STRONG)
@@ -122,6 +124,24 @@ def _worker(row: dict[str, Any], page: Page) -> None:
     behind = ", SERVES OLDER FILES than the others" if row["behind"] else ""
     text = f"{worker(row)}  {row['state']}, generation {row['generation']}{refused}{behind}"
     page.line(text, BAD if refused or behind or row["state"] != "ready" else "")
+
+
+_WITHOUT = {
+    "LOCAL": "each process counts its own",
+    "ALLOW": "every request passes",
+    "DENY": "every request is refused",
+}
+
+
+def _store(store: dict[str, Any]) -> str:
+    asked = store["allowed"] + store["limited"]
+    told = f"rate limit store {store['kind']} {store['address']}"
+    if store["up"]:
+        missed = store["failed"] + store["skipped"]
+        return f"{told}  up, {asked} questions" + (f", {missed} without an answer" if missed else "")
+    some = 0 < store.get("down_in", 0) < store["workers"]
+    where = f" in {store['down_in']} of {store['workers']} workers" if some else ""
+    return f"{told}  DOWN{where}, {_WITHOUT[store['on_failure']]}: {store['reason']}"
 
 
 def _certificate(certificate: dict[str, Any], page: Page) -> None:

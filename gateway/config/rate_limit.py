@@ -76,6 +76,8 @@ class RateLimit(Checked):
     """Seconds in which so many are allowed."""
     burst: Amount | None = None
     """How many may come at once after a pause; default: as many as `requests`."""
+    shared: Bool | None = None
+    """Whether it is counted in `rateLimitStore`, for all processes together; default: when there is one."""
 
     def _rules(self) -> Iterator[Problem]:
         for index, part in enumerate(self.key):

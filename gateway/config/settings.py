@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
+from gateway.config.address import Address, check_address
 from gateway.config.extension_providers import MeshExtensionProvider, provider_problems
 from gateway.config.fields import (
     MAX_REGEX_BYTES,
@@ -32,8 +33,9 @@ from gateway.config.fields import (
 )
 from gateway.config.formats import check_format
 from gateway.config.health_checks import HealthCheck  # noqa: TC001 - pydantic reads the annotations
-from gateway.config.names import check_hostname, is_cidr, is_ip
+from gateway.config.names import is_cidr
 from gateway.config.rate_limit import Jwks, RateLimit, name_problems
+from gateway.config.rate_store import RateLimitStore, store_problems
 from gateway.config.resource import Metadata, Resource, register
 
 if TYPE_CHECKING:
@@ -42,30 +44,8 @@ if TYPE_CHECKING:
 Count = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
 
 
-def host_port(value: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:8080` or `[::1]:8080`; ValueError when it is neither."""
-    host, colon, port = value.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    valid = is_ip(host) or check_hostname(host) is None
-    if not colon or not valid or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
-        message = f'"{value}" is not an address: write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080'
-        raise ValueError(message)
-    return host, int(port)
-
-
-def _address(value: str) -> str:
-    try:
-        host_port(value)
-    except ValueError as error:
-        raise rejection(Problem("GW035", str(error))) from error
-    return value
-
-
 def _admin(value: str) -> str:
-    return value if value == "off" else _address(value)
+    return value if value == "off" else check_address(value)
 
 
 def _network(value: str) -> str:
@@ -87,8 +67,6 @@ def _locality(value: str) -> str:
     return value
 
 
-Address = Annotated[str, Strict(), AfterValidator(_address)]
-"""`HOST:PORT`."""
 Network = Annotated[str, Strict(), AfterValidator(_network)]
 """`10.0.0.0/8` or one address."""
 
@@ -240,11 +218,14 @@ class GatewaySettingsSpec(Checked):
     """Host -> how its endpoints are asked whether they are well; hosts that are not listed are not asked."""
 
     rate_limits: Many[RateLimit] = ()
-    """How much may be asked, each process by itself; more is answered with 429."""
+    """How much may be asked; more is answered with 429."""
+    rate_limit_store: RateLimitStore | None = None
+    """Where several processes count together; default: each counts for itself."""
     jwks: Jwks = Jwks()
 
     def _rules(self) -> Iterator[Problem]:
         yield from name_problems(self.rate_limits)
+        yield from store_problems(self.rate_limits, self.rate_limit_store)
         if self.trusted_proxies and self.num_trusted_proxies is not None:
             yield Problem("GW040", "only one of trustedProxies and numTrustedProxies", ("numTrustedProxies",))
         yield from provider_problems(self.extension_providers)

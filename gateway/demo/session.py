@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.config import load, render
-from gateway.config.settings import host_port
+from gateway.config.address import host_port
 from gateway.demo import traffic
 from gateway.demo.children import Child
 from gateway.demo.guide import guide

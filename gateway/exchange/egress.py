@@ -211,7 +211,10 @@ class EgressSpine(Spine):
         if route is None:
             return BLACK_HOLE
         if route.answer is not None:
-            return route.answer(request)
+            if route.gate is None:
+                return route.answer(request)
+            exchange.waits = True
+            return None
         draw = exchange.draw = self._draw(32)
         destination = exchange.destination = route.choose(draw)
         cluster = destination.cluster
@@ -219,7 +222,7 @@ class EgressSpine(Spine):
             return NO_CLUSTER
         if request.scheme == "https" and cluster.pool.tls is None:
             return NOT_SECURE
-        if route.fault is not None:
+        if destination.gate is not None or route.fault is not None:
             exchange.waits = True
             return None
         return self._permit(request, destination.checks) or self._enter(request, route, destination)

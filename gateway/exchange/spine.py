@@ -156,7 +156,10 @@ class Spine:
         if route is None:
             return listener.unrouted(request)
         if route.answer is not None:
-            return route.answer(request)
+            if route.gate is None:
+                return route.answer(request)
+            exchange.waits = True
+            return None
         draw = exchange.draw = self._draw(32)
         destination = exchange.destination = route.choose(draw)
         if destination.gate is not None or route.fault is not None:
@@ -177,6 +180,11 @@ class Spine:
                 return reply
         request, route, destination = exchange.request, exchange.route, exchange.destination
         assert route is not None
+        if route.answer is not None:
+            assert route.gate is not None
+            return await self._patient(exchange, downstream, partial(route.gate, request)) or route.answer(
+                request
+            )
         assert destination is not None
         if destination.gate is not None:
             reply = await self._patient(exchange, downstream, partial(destination.gate, request))

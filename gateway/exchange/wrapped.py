@@ -192,7 +192,9 @@ class WrappedSpine(Spine):
             return reply
         if (reply := super()._decide(exchange, listener)) is not None:
             return None if reply is NO_ROUTE and exchange.route is None else reply
-        destination = exchange.destination
+        destination, route = exchange.destination, exchange.route
+        if route is not None and route.answer is not None:
+            return (await route.gate(request) if route.gate is not None else None) or route.answer(request)
         assert destination is not None
         if not _is_app(destination):
             return NOT_SUPPORTED

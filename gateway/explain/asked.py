@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.config.settings import host_port
+from gateway.config.address import host_port
 from gateway.http.peer import Peer
 
 if TYPE_CHECKING:

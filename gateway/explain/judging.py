@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.explain.answer import Answer, answer_of
 from gateway.http.secrets import HIDDEN, clean, is_secret
 from gateway.security import explain as judge
+from gateway.security.in_order import checks_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,7 +48,7 @@ class Judgement:
 def at_listener(snapshot: Snapshot, listener: Listener, request: Request) -> Judgement:
     """Token, certificate and policies for every request; sets the request's claims."""
     notes: list[str] = []
-    answer = passed(listener.checks, request, "policy", notes)
+    answer = passed(checks_behind(listener.gate, listener.checks), request, "policy", notes)
     told = judge(snapshot.guard, request)
     notes += [f"provider {name} would be asked; that it says yes is assumed" for name in told.asks]
     return Judgement(answer, tuple(_shown(told.verdicts, request)), tuple(notes))
@@ -62,7 +63,7 @@ def at_destination(
     snapshot: Snapshot, destination: Destination, request: Request, notes: list[str]
 ) -> tuple[Answer | None, tuple[Verdict, ...]]:
     """What is said about a request that goes to `destination`, beyond what the listener said."""
-    answer = passed(destination.checks, request, "policy", notes)
+    answer = passed(checks_behind(destination.gate, destination.checks), request, "policy", notes)
     return answer, verdicts(snapshot, destination.target, request)
 
 

@@ -22,6 +22,7 @@ from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM
 from gateway.http.secrets import clean_headers, clean_query, clean_target
 from gateway.routing.explain import Choice, choose
 from gateway.security import folded
+from gateway.security.in_order import checks_behind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +158,8 @@ async def _nowhere(_: dict[str, Any]) -> None:
 def _routed(told: Explanation, snapshot: Snapshot, route: Route, exchange: Exchange) -> Explanation:
     request, notes = exchange.request, list(told.notes)
     if route.answer is not None:
-        return replace(told, answer=answer_of(route.answer(request), "route"))
+        refused = passed(checks_behind(route.gate, ()), request, "policy", notes)
+        return replace(told, answer=refused or answer_of(route.answer(request), "route"), notes=tuple(notes))
     targets = []
     for item in route.destinations:
         refused, verdicts = at_destination(snapshot, item, request, notes)

@@ -33,6 +33,15 @@ POLICY: dict[str, tuple[Rule, ...]] = {
             " `rateLimits`",
         ),
     ),
+    Flag.RATE_LIMIT_STORE: (
+        Rule(
+            "",
+            "the store of shared rate limits does not answer, and requests do not pass uncounted",
+            "the Redis of GatewaySettings `rateLimitStore`",
+            "`gateway status` says what is wrong with it; `onFailure: LOCAL` would let each process count its"
+            " own meanwhile",
+        ),
+    ),
 }
 """By flag."""
 
@@ -131,6 +140,13 @@ DENIED = (
         "the client sent more requests than its rate limit allows",
         "the client {client}, or the limit",
         "let it wait for as long as `retry-after` says, or raise the limit in GatewaySettings `rateLimits`",
+    ),
+    Rule(
+        r"rate_limiter_error",
+        "the store of shared rate limits does not answer, and requests do not pass uncounted",
+        "the Redis of GatewaySettings `rateLimitStore`",
+        "`gateway status` says what is wrong with it; `onFailure: LOCAL` would let each process count its own"
+        " meanwhile",
     ),
 )
 """Denials that carry no flag, as in Envoy."""

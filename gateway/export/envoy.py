@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.address import host_port
 from gateway.config.hosts import fqdn
-from gateway.config.settings import host_port
 from gateway.export.envoy_cluster import envoy_cluster
 from gateway.export.envoy_hosts import Entry, HostList, host_lists
 from gateway.export.envoy_listener import envoy_listener

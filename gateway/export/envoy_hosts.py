@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.config.address import host_port
 from gateway.config.gateway import HTTP_PROTOCOLS
 from gateway.config.references import MESH
-from gateway.config.settings import host_port
 from gateway.config.visibility import age, exported
 from gateway.routing.delegates import rules
 from gateway.routing.hosts import domain, names, narrower

@@ -96,7 +96,7 @@ class Binder:
             listener = self._listener(port, places)
             misdirected = compile_misdirected(self._config, port)
             if misdirected is not None:
-                listener.checks = (misdirected, *listener.checks)
+                listener.check_first(misdirected)
             yield listener
 
     def _listener(self, port: int, places: Sequence[Place]) -> Listener:

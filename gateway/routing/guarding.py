@@ -6,15 +6,15 @@ Lifetime: config.
 from __future__ import annotations
 
 import logging
-from random import Random
 from typing import TYPE_CHECKING
 
 from gateway.security import Guard, Target, Workload
 from gateway.security.callouts import Callouts
 from gateway.security.counts import PolicyCounts
 from gateway.security.external import Provider
+from gateway.security.in_order import NO_DICE
 from gateway.security.jwt import compile_jwt
-from gateway.security.rate_limit import compile_rate_limits
+from gateway.security.rate_limit import NO_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,18 +22,15 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.config.extension_providers import EnvoyExtAuthzHttp
     from gateway.config.security import RequestAuthentication
-    from gateway.config.settings import GatewaySettingsSpec
     from gateway.http.reply import Reply
     from gateway.http.request import Request
     from gateway.routing.answers import Answer
-    from gateway.security.guard import Check
+    from gateway.security.in_order import Check
+    from gateway.security.rate_limit import Limits, RateLimits
     from gateway.security.state import SecurityState
     from gateway.upstream import Cluster, ClusterConfig, Plan
 
 logger = logging.getLogger(__name__)
-
-NO_DICE = Random(0)  # noqa: S311 - for checks that throw none
-"""What policies get where there are no dice at hand: none of them throws any."""
 
 
 def target_of(cluster: ClusterConfig) -> Target:
@@ -43,9 +40,13 @@ def target_of(cluster: ClusterConfig) -> Target:
 
 
 def compile_guard(
-    config: Config, plan: Plan, clusters: Mapping[str, Cluster], security: SecurityState | None
+    config: Config,
+    plan: Plan,
+    clusters: Mapping[str, Cluster],
+    security: SecurityState | None,
+    limits: RateLimits | None = None,
 ) -> Guard:
-    """The policies of a generation. Without `security` there are no tokens and no limits."""
+    """The policies of a generation. Without `security` no token is verified."""
     callouts = Callouts() if security is None else security.callouts
     counts = PolicyCounts() if security is None else security.counts
     tokens = None
@@ -61,18 +62,13 @@ def compile_guard(
         providers=dict(_providers(config, plan, callouts)),
         tokens=tokens,
         counts=counts,
-        last=compile_rate_limits(config.settings.spec, security) if security is not None else None,
+        last=NO_LIMITS if limits is None else limits.of(None),
     )
 
 
-def limits_of(
-    route: str | None, settings: GatewaySettingsSpec, security: SecurityState | None
-) -> tuple[Check, ...]:
+def limits_of(route: str | None, limits: RateLimits | None) -> Limits:
     """The rate limits that name a route (`http[].name`)."""
-    if not route or security is None:
-        return ()
-    check = compile_rate_limits(settings, security, route=route)
-    return () if check is None else (check,)
+    return limits.of(route) if route and limits is not None else NO_LIMITS
 
 
 def guarded(answer: Answer, checks: Sequence[Check]) -> Answer:

@@ -12,6 +12,7 @@ from gateway.routing.answers import https_redirect
 from gateway.routing.guarding import first, guarded_redirect
 from gateway.routing.hosts import HostTable
 from gateway.routing.index import compile_index
+from gateway.security.in_order import InOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.http.request import Request
     from gateway.routing.route import Route
     from gateway.security import Guard
-    from gateway.security.external import Gate
+    from gateway.security.in_order import Check, Gate
 
 
 class VirtualHost:
@@ -79,7 +80,8 @@ class Listener:
         self.virtual_hosts = tuple(virtual_hosts)
         self._hosts = HostTable({domain: host for host in virtual_hosts for domain in host.domains})
         self.gate: Gate | None = guard.everywhere.gate if guard is not None else None
-        """Asked first of all, and waited for: CUSTOM policies for every request; None: there are none."""
+        """Asked first of all, and waited for: CUSTOM policies for every request, limits that are counted
+        elsewhere, and then the checks that come between; None: there are none."""
         self.checks: tuple[Callable[[Request, Random], Reply | None], ...] = (
             guard.everywhere.checks if guard is not None else ()
         )
@@ -92,6 +94,13 @@ class Listener:
         if plain_hosts and any(plain_hosts.values()):
             redirect = _redirector(HostTable(plain_hosts))
             self.https_redirect = guarded_redirect(redirect, guard.redirecting if guard is not None else ())
+
+    def check_first(self, check: Check) -> None:
+        """Puts a check before the others."""
+        if isinstance(self.gate, InOrder):
+            self.gate = self.gate.with_check(check)
+        else:
+            self.checks = (check, *self.checks)
 
     def match(self, request: Request) -> Route | None:
         """The route of a request: its virtual host's first that takes it. None: 404, flag NR."""

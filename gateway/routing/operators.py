@@ -60,6 +60,7 @@ LONG_FLAGS = {
     Flag.DELAY_INJECTED: b"DelayInjected",
     Flag.FAULT_INJECTED: b"FaultInjected",
     Flag.RATE_LIMITED: b"RateLimited",
+    Flag.RATE_LIMIT_STORE: b"RateLimitServiceError",
     Flag.EXT_AUTHZ_DENIED: b"UnauthorizedExternalService",
     Flag.CLIENT_GONE: b"DownstreamConnectionTermination",
     Flag.RETRIES_EXHAUSTED: b"UpstreamRetryLimitExceeded",

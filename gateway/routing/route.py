@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.routing.policies import Fault, Mirror, RetryPolicy
     from gateway.routing.rewrite import Rewrite
     from gateway.security import Target
-    from gateway.security.external import Gate
+    from gateway.security.in_order import Gate
     from gateway.upstream import Cluster
 
 
@@ -41,7 +41,8 @@ class Destination:
     response_ops: HeaderOps | None = None
     """Changes to the response, route and destination levels together."""
     gate: Gate | None = None
-    """Asked first, and waited for: CUSTOM policies; None: there are none."""
+    """Asked first, and waited for: CUSTOM policies; or limits that are counted elsewhere, and all that comes
+    before them; None: there are none."""
     checks: tuple[Callable[[Request, Random], Reply | None], ...] = ()
     """Policies that are for this destination, tried in order after the listener's; the first reply ends the
     request."""
@@ -97,6 +98,7 @@ class Route:
         "cors",
         "destinations",
         "fault",
+        "gate",
         "hash_cookie",
         "hash_key",
         "mirrors",
@@ -118,6 +120,7 @@ class Route:
         rule: Forwarding,
         *,
         answer: Callable[[Request], Reply] | None = None,
+        gate: Gate | None = None,
         rewrite: Rewrite | None = None,
         guard: Callable[[Request, Random], Reply | None] | None = None,
     ) -> None:
@@ -128,6 +131,8 @@ class Route:
         """All hold for a request that takes this route."""
         self.answer = answer
         """Makes the reply of a redirect or direct response; None: the request is forwarded."""
+        self.gate = gate
+        """Asked before `answer`, and waited for: limits that are counted elsewhere; None: there are none."""
         self.checks = rule.checks if guard is None else (*rule.checks, guard)
         """Tried in order before the answer or the forwarding; the first reply ends the request."""
         self.destinations = rule.destinations

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.address import host_port
 from gateway.config.hosts import fqdn
-from gateway.config.settings import host_port
 from gateway.routing.answers import Answer, compile_direct_response, compile_redirect
 from gateway.routing.conditions import compile_conditions
 from gateway.routing.cors import Cors
@@ -19,6 +19,8 @@ from gateway.routing.header_ops import authority_override, compile_request_ops, 
 from gateway.routing.policies import MILLION, Mirror, compile_fault, compile_retries, per_million
 from gateway.routing.rewrite import compile_guard, compile_rewrite
 from gateway.routing.route import Destination, Forwarding, Route, Source
+from gateway.security import Checks
+from gateway.security.guard import with_limits
 from gateway.upstream.cluster_config import Resolution
 from gateway.upstream.names import cluster_name
 
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
     from gateway.config.virtual_service import HTTPRoute, HTTPRouteDestination, VirtualService
     from gateway.routing.delegates import Rule
     from gateway.security import Guard
-    from gateway.security.guard import Check
-    from gateway.security.state import SecurityState
+    from gateway.security.rate_limit import Limits, RateLimits
     from gateway.upstream import Cluster, ClusterConfig, Plan
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,10 @@ class RuleCompiler:
         clusters: Mapping[str, Cluster],
         settings: GatewaySettingsSpec,
         guard: Guard | None = None,
-        security: SecurityState | None = None,
+        limits: RateLimits | None = None,
     ) -> None:
         self._plan = plan
-        self._security = security
+        self._limits = limits
         self._guard = guard
         self._own = guard.own if guard is not None else ()
         self._clusters = clusters
@@ -76,7 +77,8 @@ class RuleCompiler:
             matches = [(None, None)]
         elif not matches:
             return
-        limits = limits_of(http.name, self._settings, self._security)
+        limits = limits_of(http.name, self._limits)
+        own = with_limits(Checks(self._own), limits)
         common = self._forwarding(rule, port or self._listen_port, limits)
         for index, match in matches:
             source = Source(_name(root), _name(rule.owner), rule.number, index)
@@ -86,7 +88,8 @@ class RuleCompiler:
                 source,
                 compile_conditions(match, port=port),
                 common,
-                answer=guarded(answer, (*self._own, *limits)) if answer is not None else None,
+                answer=guarded(answer, own.checks) if answer is not None else None,
+                gate=own.gate if answer is not None else None,
                 rewrite=compile_rewrite(http.rewrite, match) if answer is None else None,
                 guard=compile_guard(http.rewrite, match) if answer is None else None,
             )
@@ -105,7 +108,7 @@ class RuleCompiler:
             return False
         return all(own.labels.get(key) == value for key, value in match.source_labels.items())
 
-    def _forwarding(self, rule: Rule, port: int, limits: tuple[Check, ...]) -> Forwarding:
+    def _forwarding(self, rule: Rule, port: int, limits: Limits) -> Forwarding:
         http = rule.http
         route_response = http.headers.response if http.headers is not None else None
         if http.redirect is not None or http.direct_response is not None:
@@ -134,9 +137,7 @@ class RuleCompiler:
             response_ops=compile_response_ops(route_response),
         )
 
-    def _destination(
-        self, item: HTTPRouteDestination, rule: Rule, port: int, limits: tuple[Check, ...]
-    ) -> Destination:
+    def _destination(self, item: HTTPRouteDestination, rule: Rule, port: int, limits: Limits) -> Destination:
         # Also the only one that is left of several is a level of its own.
         several = len(rule.http.route) > 1
         level, own = rule.http.headers, item.headers
@@ -158,18 +159,12 @@ class RuleCompiler:
             **self._policies(cluster, limits),
         )
 
-    def _policies(self, cluster: Cluster | None, limits: tuple[Check, ...]) -> dict[str, Any]:
+    def _policies(self, cluster: Cluster | None, limits: Limits) -> dict[str, Any]:
         """What of a destination is policy, and the limits of its route behind it."""
         if self._guard is None or cluster is None:
-            return {"checks": (*self._own, *limits)}
+            return with_limits(Checks(self._own), limits)._asdict()
         target = target_of(cluster.config)
-        found = self._guard.destination(target)
-        return {
-            "gate": found.gate,
-            "checks": (*found.checks, *limits),
-            "policies": found.policies,
-            "target": target,
-        }
+        return {**with_limits(self._guard.destination(target), limits)._asdict(), "target": target}
 
     def _cluster(self, place: Place, owner: VirtualService, listener_port: int) -> tuple[str, Cluster | None]:
         """The cluster of a destination, and its name even when there is none."""

@@ -78,7 +78,8 @@ def compile_snapshot(
     a rule whose delegate is missing vanishes. Without `security` no token is verified, so nobody has one, and
     nothing is limited. `opened` are the ports that Gateway documents named when the process started.
     """
-    guard = compile_guard(config, plan, clusters, security)
-    binder = Binder(config, RuleCompiler(plan, clusters, config.settings.spec, guard, security), guard)
+    limits = None if security is None else security.limits(config)
+    guard = compile_guard(config, plan, clusters, security, limits)
+    binder = Binder(config, RuleCompiler(plan, clusters, config.settings.spec, guard, limits), guard)
     listeners = {listener.port: listener for listener in binder.gateways()}
     return Snapshot(generation, config, clusters, binder.mesh(), listeners, guard, opened=opened)

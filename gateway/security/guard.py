@@ -23,23 +23,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.security.counts import PolicyCounts
 from gateway.security.enforcement import Allow, Audit, Deny, Shadow
 from gateway.security.enforcement import note as write
-from gateway.security.external import Gate, Provider
+from gateway.security.external import Gate as Ask
+from gateway.security.external import Provider
+from gateway.security.in_order import InOrder
 from gateway.security.index import Joined, compile_find
 from gateway.security.mutual_tls import GatewayMode, Mode, PeerModes, Strict, refusal
 from gateway.security.policies import CompiledPolicy, not_allowed
+from gateway.security.rate_limit import NO_LIMITS, Limits
 from gateway.security.scope import Document, Scope, Target, Workload, distinct, labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from random import Random
 
     from gateway.config import Config
     from gateway.config.security import RequestAuthentication
-    from gateway.http.reply import Reply
     from gateway.http.request import Request
+    from gateway.security.in_order import Check, Gate
     from gateway.security.index import Find
 
-    Check = Callable[[Request, Random], Reply | None]
     Tokens = Callable[[Sequence[RequestAuthentication]], Check | None]
     """Makes the check of some RequestAuthentications."""
 
@@ -54,6 +55,13 @@ class Checks(NamedTuple):
 
 
 NOTHING = Checks()
+
+
+def with_limits(checks: Checks, limits: Limits) -> Checks:
+    """What is run at a place, and its rate limits behind it."""
+    if limits.gate is not None:
+        return checks._replace(checks=(), gate=InOrder(checks.gate, checks.checks, limits.gate))
+    return checks if limits.check is None else checks._replace(checks=(*checks.checks, limits.check))
 
 
 class Guard:
@@ -86,12 +94,12 @@ class Guard:
         providers: Mapping[str, Provider] | None = None,
         tokens: Tokens | None = None,
         counts: PolicyCounts | None = None,
-        last: Check | None = None,
+        last: Limits = NO_LIMITS,
         note: Callable[[str, Request], None] = write,
     ) -> None:
         """`destinations`: all that requests may go to, to know where judging can be done early.
 
-        `tokens`: None verifies none. `last`: runs after everything else for every request (rate limits).
+        `tokens`: None verifies none. `last`: the rate limits for every request, asked after everything else.
         """
         settings = config.settings.spec
         self._counts = counts or PolicyCounts()
@@ -125,15 +133,17 @@ class Guard:
         """Whether ALLOW policies of the gateway are judged at the destinations."""
         allowing = enforced(self.gateway.policies, "ALLOW")
         allow = (self._allow(allowing),) if allowing else ()
-        self.everywhere: Checks = Checks(
-            (
-                *self._token_check(self.gateway.tokens),
-                *self._checks(self.gateway.policies),
-                *(() if self.deferred else allow),
-                *(() if last is None else (last,)),
+        self.everywhere: Checks = with_limits(
+            Checks(
+                (
+                    *self._token_check(self.gateway.tokens),
+                    *self._checks(self.gateway.policies),
+                    *(() if self.deferred else allow),
+                ),
+                self._gate(self.gateway.policies),
+                _told(self.gateway, ()),
             ),
-            self._gate(self.gateway.policies),
-            _told(self.gateway, ()),
+            last,
         )
         """For every admitted request."""
         self.redirecting: tuple[Check, ...] = allow if self.deferred else ()
@@ -222,7 +232,7 @@ class Guard:
 
     def _gate(self, policies: Sequence[CompiledPolicy]) -> Gate | None:
         custom = enforced(policies, "CUSTOM")
-        return Gate(custom, self._providers, self._counts) if custom else None
+        return Ask(custom, self._providers, self._counts) if custom else None
 
     def _judges_later(self, documents: Documents) -> bool:
         """Whether the gateway's ALLOW policies are judged at this destination, with its own."""

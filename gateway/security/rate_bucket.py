@@ -53,12 +53,14 @@ class StoreError(Exception):
 class Buckets:
     """The buckets of one limit in this process."""
 
-    __slots__ = ("_full_at", "refused")
+    __slots__ = ("_full_at", "alone", "refused")
 
     def __init__(self) -> None:
         self._full_at: OrderedDict[bytes, float] = OrderedDict()
         self.refused = 0
-        """Requests for which there was no token."""
+        """Requests for which there was no token, here or in the shared store."""
+        self.alone = 0
+        """Requests that the shared store did not count, because it did not answer."""
 
     def __len__(self) -> int:
         return len(self._full_at)

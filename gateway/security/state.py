@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.rate_store import is_shared
 from gateway.security.callouts import Callouts
 from gateway.security.counts import PolicyCounts
 from gateway.security.jwks import FetchedKeys, Keys, written_keys
 from gateway.security.jwks_fetch import Fetcher
 from gateway.security.jwt_provider import Provider
 from gateway.security.rate_bucket import Buckets
+from gateway.security.rate_limit import RateLimits
+from gateway.security.rate_redis import RedisBuckets
+from gateway.security.redis_line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.config import Config
     from gateway.config.rate_limit import RateLimit
+    from gateway.config.rate_store import RedisStore
     from gateway.config.request_authentication import JWTRule
 
 FETCH_TIMEOUT = 5.0
 """Seconds to fetch keys when a rule does not say, as in Istio."""
+CONNECTED_WITHIN = 1.0
+"""Longest that a start or a reload waits for a store of rate limits, in seconds; then it does without."""
 PATIENCE = 5.0
 """Longest that a start, a reload or a request waits for keys, in seconds, whatever rules say."""
 
@@ -58,6 +67,9 @@ class SecurityState:
         self._providers: dict[JWTRule, Provider] = {}
         self._keys: dict[tuple[str, str, float], Keys] = {}
         self._buckets: dict[tuple[str, tuple[str, ...]], Buckets] = {}
+        self._stores: dict[tuple[RedisStore, Path], RedisBuckets] = {}
+        self._leaving: list[RedisBuckets] = []
+        """What the generation before counted in: its last requests still do."""
 
     def __repr__(self) -> str:
         return f"<SecurityState providers {len(self._providers)} limits {len(self._buckets)}>"
@@ -84,6 +96,7 @@ class SecurityState:
             self._keys = {name: keys for name, keys in self._keys.items() if keys in used}
             limits = {_bucket_name(limit) for limit in config.settings.spec.rate_limits}
             self._buckets = {name: found for name, found in self._buckets.items() if name in limits}
+        await self._follow_store(config)
         new = [keys for keys in used if isinstance(keys, FetchedKeys) and keys.fetches == 0]
         for keys in new:
             keys.start()
@@ -97,6 +110,7 @@ class SecurityState:
         with self._lock:
             known = list(self._keys.values())
         await asyncio.gather(*(keys.stop() for keys in known if isinstance(keys, FetchedKeys)))
+        await asyncio.gather(*(store.line.stop() for store in (*self._stores.values(), *self._leaving)))
         await self._fetcher.close()
         await self.callouts.stop()
 
@@ -128,6 +142,42 @@ class SecurityState:
 
     # -- rate limits ---------------------------------------------------------------------------
 
+    def limits(self, config: Config) -> RateLimits:
+        """The rate limits of a generation; nothing is connected before `follow`."""
+        return RateLimits(config.settings.spec, self, self._store(config), clock=self._clock)
+
+    def _store(self, config: Config) -> RedisBuckets | None:
+        """Where shared limits are counted; the same object as long as the settings say the same."""
+        named = _named_store(config)
+        if named is None:
+            return None
+        with self._lock:
+            found = self._stores.get(named)
+            if found is None:
+                line = Line(*named, rng=random.Random(), sleep=self._sleep)  # noqa: S311 - pauses, not secrets
+                found = self._stores[named] = RedisBuckets(line, clock=self._clock)
+            return found
+
+    async def _follow_store(self, config: Config) -> None:
+        """Connects to the store that is named, and leaves the one that was left a generation ago."""
+        store, named = self._store(config), _named_store(config)
+        with self._lock:
+            leaving, self._leaving = (
+                self._leaving,
+                [other for name, other in self._stores.items() if name != named],
+            )
+            self._stores = {name: other for name, other in self._stores.items() if name == named}
+        await asyncio.gather(*(other.line.stop() for other in leaving))
+        if store is not None:
+            store.line.start()
+            await store.line.tried(CONNECTED_WITHIN)
+
+    @property
+    def rate_limit_store(self) -> RedisBuckets | None:
+        """Where shared limits are counted now; None: nowhere."""
+        with self._lock:
+            return next(iter(self._stores.values()), None)
+
     def buckets(self, limit: RateLimit) -> Buckets:
         """What was taken of a limit; a reload that changes only its numbers keeps that."""
         with self._lock:
@@ -139,7 +189,13 @@ class SecurityState:
         with self._lock:
             known = list(self._buckets.items())
         return [
-            {"name": name, "key": list(key), "keys": len(buckets), "refused": buckets.refused}
+            {
+                "name": name,
+                "key": list(key),
+                "keys": len(buckets),
+                "refused": buckets.refused,
+                "alone": buckets.alone,
+            }
             for (name, key), buckets in known
         ]
 
@@ -164,6 +220,16 @@ class SecurityState:
             wall=self._wall,
             sleep=self._sleep,
         )
+
+
+def _named_store(config: Config) -> tuple[RedisStore, Path] | None:
+    """The store that shared limits are counted in, and where its relative paths start."""
+    store = config.settings.spec.rate_limit_store
+    if store is None or store.redis is None:
+        return None
+    if not any(is_shared(limit, store) for limit in config.settings.spec.rate_limits):
+        return None
+    return store.redis, Path(config.origin(config.settings).path).parent
 
 
 def _bucket_name(limit: RateLimit) -> tuple[str, tuple[str, ...]]:

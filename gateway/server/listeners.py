@@ -11,8 +11,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.config.address import host_port
 from gateway.config.gateway import HTTP_PROTOCOLS
-from gateway.config.settings import host_port
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from gateway.security.redis_line import BOUNDS as ROUNDS
+
 BOUNDS: Final = (
     0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000,
     30000, 60000, 300000, 600000, 1800000, 3600000,
@@ -226,7 +228,28 @@ POLICY_MATCHES = _counter(
     "gateway_policy_rule_matches_total", "Requests that a rule of a policy took.", "policy", "rule"
 )
 RATE_LIMITED = _counter("gateway_rate_limited_total", "Requests refused by a rate limit.", "limit")
-RATE_KEYS = _gauge("gateway_rate_limit_keys", "Keys a rate limit counts for.", "limit")
+RATE_KEYS = _gauge("gateway_rate_limit_keys", "Keys a rate limit counts for in this process.", "limit")
+RATE_ALONE = _counter(
+    "gateway_rate_limit_fallbacks_total",
+    "Requests that a shared rate limit was asked about while its store did not answer.",
+    "limit",
+)
+STORE_UP = _gauge(
+    "gateway_rate_limit_store_up", "1 while the store of shared rate limits answers.", "store", merge="min"
+)
+STORE_REQUESTS = _counter(
+    "gateway_rate_limit_store_requests_total",
+    "Questions for the store of shared rate limits: allowed, limited, recalled (a refusal known for less than"
+    " a second), failed (no answer), skipped (not asked, because it had failed).",
+    "store",
+    "result",
+)
+STORE_SECONDS = _histogram(
+    "gateway_rate_limit_store_seconds",
+    "Rounds of questions to the store of shared rate limits.",
+    "store",
+    bounds=ROUNDS,
+)
 JWKS_KEYS = _gauge("gateway_jwks_keys", "Keys of an issuer that are in use.", "issuer", merge="min")
 JWKS_FETCHED = _gauge(
     "gateway_jwks_last_success_timestamp_seconds",

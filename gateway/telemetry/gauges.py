@@ -9,13 +9,14 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from gateway.telemetry import catalog
-from gateway.telemetry.families import Family
+from gateway.telemetry.families import Buckets, Family
 from gateway.upstream.cluster_config import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gateway.security.counts import PolicyCounts
+    from gateway.security.rate_redis import RedisBuckets
     from gateway.security.state import SecurityState
     from gateway.telemetry.catalog import Metric
     from gateway.telemetry.families import Labels, Value
@@ -169,6 +170,10 @@ def security_families(security: SecurityState | None) -> Iterator[Family]:
         at = (("limit", str(limit["name"])),)
         sheet[catalog.RATE_LIMITED][at] = limit["refused"]
         sheet[catalog.RATE_KEYS][at] = limit["keys"]
+        sheet[catalog.RATE_ALONE][at] = limit["alone"]
+    store = security.rate_limit_store
+    if store is not None:
+        _store(sheet, store)
     for issuer in security.providers:
         at = (("issuer", str(issuer["issuer"])),)
         sheet[catalog.JWKS_KEYS][at] = len(issuer["keys"])
@@ -181,9 +186,22 @@ def security_families(security: SecurityState | None) -> Iterator[Family]:
         yield Family(metric, samples)
 
 
+def _store(sheet: Sheet, store: RedisBuckets) -> None:
+    line = store.line
+    at = (("store", line.settings.address),)
+    sheet[catalog.STORE_UP][at] = int(line.up)
+    sheet[catalog.STORE_SECONDS][at] = Buckets(tuple(line.counts), line.seconds)
+    for result in ("allowed", "limited", "recalled", "failed", "skipped"):
+        sheet[catalog.STORE_REQUESTS][*at, ("result", result)] = getattr(store, result)
+
+
 _SECURITY = (
     catalog.RATE_LIMITED,
     catalog.RATE_KEYS,
+    catalog.RATE_ALONE,
+    catalog.STORE_UP,
+    catalog.STORE_REQUESTS,
+    catalog.STORE_SECONDS,
     catalog.JWKS_KEYS,
     catalog.JWKS_FAILING,
     catalog.JWKS_FETCHED,

@@ -202,3 +202,15 @@ def test_clusters_add_up_and_limits_are_full_where_one_is() -> None:
     assert (a["health"], a["active"], a["weight"]) == ("failing its checks in 1 of 2 workers", 2, 5)
     assert (b["health"], b["ejected_for"], b["ejections"]) == ("ejected in 1 of 2 workers", 3.0, 3)
     assert (z["health"], z["active"], z["out_in"]) == ("healthy", 1, 0)
+
+
+def test_the_store_of_rate_limits_is_up_when_every_worker_reaches_it() -> None:
+    """Questions add up; a worker that is cut off is not hidden by the others."""
+    reached = {"up": True, "reason": "", "allowed": 2, "limited": 1, "recalled": 0, "failed": 0, "skipped": 0}
+    cut_off = {**reached, "up": False, "reason": "refused", "allowed": 1, "skipped": 5}
+
+    joined = whole._store([reached, cut_off, reached])
+    assert joined is not None
+    assert (joined["up"], joined["reason"], joined["down_in"], joined["workers"]) == (False, "refused", 1, 3)
+    assert (joined["allowed"], joined["limited"], joined["skipped"]) == (5, 3, 5)
+    assert whole._store([None, None]) is None

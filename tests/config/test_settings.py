@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config import load
-from gateway.config.settings import DEFAULTS, GatewaySettingsSpec, host_port
+from gateway.config.address import host_port
+from gateway.config.settings import DEFAULTS, GatewaySettingsSpec
 
 
 def test_defaults_are_those_of_the_manual() -> None:

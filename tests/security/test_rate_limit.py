@@ -15,13 +15,13 @@ from gateway.config.settings import GatewaySettingsSpec
 from gateway.http.flags import Flag
 from gateway.http.request import Request
 from gateway.security.rate_bucket import Buckets, Quota, StoreError
-from gateway.security.rate_limit import compile_rate_gate, compile_rate_limits
+from gateway.security.rate_limit import RateLimits
 from gateway.security.state import SecurityState
 
 
-def spec(*limits: dict[str, Any]) -> GatewaySettingsSpec:
+def spec(*limits: dict[str, Any], **more: Any) -> GatewaySettingsSpec:
     return GatewaySettingsSpec.model_validate(
-        {"rateLimits": [{"name": f"l{number}", **limit} for number, limit in enumerate(limits)]}
+        {"rateLimits": [{"name": f"l{number}", **limit} for number, limit in enumerate(limits)], **more}
     )
 
 
@@ -31,7 +31,7 @@ class Limited:
     def __init__(self, *limits: dict[str, Any], route: str | None = None) -> None:
         self.clock = FakeClock()
         self.state = SecurityState()
-        self.check = compile_rate_limits(spec(*limits), self.state, route=route, clock=self.clock)
+        self.check = RateLimits(spec(*limits), self.state, clock=self.clock).of(route).check
 
     def allowed(self, *asked: Request) -> list[bool]:
         assert self.check is not None
@@ -42,9 +42,9 @@ def test_no_limit_is_no_check() -> None:
     """What is not configured costs nothing."""
     state = SecurityState()
 
-    assert compile_rate_limits(spec(), state) is None
-    assert compile_rate_limits(spec({"requests": 1}), state, route="a") is None
-    assert compile_rate_limits(spec({"requests": 1, "match": {"routes": ["a"]}}), state) is None
+    assert RateLimits(spec(), state).of(None) == (None, None)
+    assert RateLimits(spec({"requests": 1}), state).of("a") == (None, None)
+    assert RateLimits(spec({"requests": 1, "match": {"routes": ["a"]}}), state).of(None) == (None, None)
 
 
 def test_the_one_too_many_gets_429() -> None:
@@ -122,7 +122,7 @@ def test_routes_have_limits_of_their_own() -> None:
     limits = {"requests": 1, "match": {"routes": ["a", "b"]}}, {"requests": 9}
     a = Limited(*limits, route="a")
     assert a.allowed(request(), request()) == [True, False]
-    b = compile_rate_limits(spec(*limits), a.state, route="b", clock=a.clock)
+    b = RateLimits(spec(*limits), a.state, clock=a.clock).of("b").check
 
     assert b is not None
     assert b(request(), Random(1)) is not None
@@ -146,7 +146,7 @@ def test_a_reload_keeps_what_was_taken_and_forgets_limits_that_are_gone() -> Non
     def allowed(text: str) -> bool:
         config = config_of(document % text)
         asyncio.run(state.follow(config))
-        check = compile_rate_limits(config.settings.spec, state, clock=clock)
+        check = RateLimits(config.settings.spec, state, clock=clock).of(None).check
         return check is None or check(request(), Random(1)) is None
 
     assert [allowed("{name: a, requests: 1, per: 1h}") for _ in range(2)] == [True, False]
@@ -171,20 +171,73 @@ class Shared:
         return self.buckets.take(quota, key, 0.0)
 
 
-def test_a_shared_store_is_asked_by_a_gate() -> None:
-    """The same limits and the same refusal; while the store is down, requests pass."""
+def shared(
+    store: Shared, failing: str = "LOCAL", *limits: dict[str, Any]
+) -> tuple[RateLimits, SecurityState]:
+    state = SecurityState()
+    kept = {"redis": {"address": "127.0.0.1:1", "onFailure": failing}}
+    return RateLimits(spec(*limits, rateLimitStore=kept), state, store, clock=FakeClock()), state
+
+
+def test_limits_in_a_store_are_asked_by_a_gate() -> None:
+    """The same limits and the same refusal; the key in the store tells what it is made of."""
 
     async def main() -> None:
         store = Shared()
-        assert compile_rate_gate(spec(), store) is None
-        limits = spec({"requests": 1}, {"requests": 5, "match": {"paths": ["/api"]}})
-        gates = [compile_rate_gate(limits, store) for _ in range(2)]
+        limits = {"requests": 1}, {"requests": 5, "match": {"paths": ["/api"]}}
+        gates = [shared(store, "LOCAL", *limits)[0].of(None).gate for _ in range(2)]
         replies = [await gate(request("/x")) for gate in gates if gate is not None]
 
         assert [reply and reply.status for reply in replies] == [None, 429]
-        assert {name for name, _ in store.asked} == {"l0"}
+        assert store.asked == [("l0", b"clientAddress\0\xcb\0q\x07")] * 2
+
+    asyncio.run(main())
+
+
+def test_places_without_a_shared_limit_do_not_wait() -> None:
+    """A limit that is not shared stays a check, unless one beside it is shared: then both keep their order."""
+
+    async def main() -> None:
+        store = Shared()
+        own = {"requests": 1, "shared": False, "match": {"routes": ["own", "both"]}}
+        limits, _ = shared(store, "LOCAL", own, {"requests": 1, "match": {"routes": ["both"]}})
+
+        assert limits.of(None) == (None, None)
+        assert limits.of("own").gate is None
+        assert limits.of("own").check is not None
+        check, gate = limits.of("both")
+        assert check is None
+        assert gate is not None
+        assert [reply and reply.status for reply in (await gate(request()), await gate(request()))] == [
+            None,
+            429,
+        ]
+        assert len(store.asked) == 1  # The own one refused the second, before the store was asked.
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("failing", "statuses"),
+    [("LOCAL", [None, None, 429]), ("ALLOW", [None] * 3), ("DENY", [500] * 3)],
+)
+def test_without_the_store_it_goes_as_the_settings_say(failing: str, statuses: list[int | None]) -> None:
+    """Counted by this process, let pass, or refused; each such request is counted."""
+
+    async def main() -> None:
+        store = Shared()
         store.down = True
-        assert gates[0] is not None
-        assert await gates[0](request("/api")) is None
+        limits, state = shared(store, failing, {"requests": 2, "per": "1h"})
+        gate = limits.of(None).gate
+        assert gate is not None
+        replies = [await gate(request()) for _ in range(3)]
+
+        assert [reply and reply.status for reply in replies] == statuses
+        assert state.rate_limits[0]["alone"] == 3
+        if failing == "DENY":
+            assert replies[0] is not None
+            assert (replies[0].flag, replies[0].details) == (Flag.RATE_LIMIT_STORE, "rate_limiter_error")
+        store.down = False
+        assert await gate(request()) is None
 
     asyncio.run(main())

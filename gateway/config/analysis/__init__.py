@@ -29,6 +29,7 @@ from gateway.config.analysis.policies import (
 )
 from gateway.config.analysis.reachability import unreachable_rules
 from gateway.config.analysis.rules import destination_rules, service_entries
+from gateway.config.analysis.stores import store_files
 from gateway.config.analysis.survey import Survey
 from gateway.config.unenforced import unenforced
 
@@ -57,6 +58,7 @@ ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
     idle_selectors,
     empty_namespaces,
     rival_documents,
+    store_files,
 )
 """Every analyzer across documents."""
 
