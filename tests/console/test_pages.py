@@ -259,3 +259,28 @@ def test_pages_lead_to_the_tools_that_are_configured(
     assert wide.run(f"document.querySelector('.facts a[href=\\'#/traces?id={TRACE}\\']') !== null")
     assert wide.run(WELL_MADE) == []
     assert wide.complaints == []
+
+
+SEVERAL = """
+(() => {
+  const real = window.fetch;
+  window.fetch = async (...asked) => {
+    const told = await (await real(...asked)).json();
+    const workers = [{ worker: 0 }, { worker: 1, silent: "no answer" }, { worker: 2, behind: true }];
+    return new Response(JSON.stringify({ ...told, workers }));
+  };
+})()
+"""
+
+
+def test_the_head_of_a_page_names_workers_that_are_not_well(wide: Tab, live: Live) -> None:
+    """How many there are, who is silent, who serves older files; of one worker, nothing."""
+    show(wide, live, "routes")
+    wide.wait("document.querySelector('#frame').innerText.includes('generation')")
+    assert "worker" not in wide.run("document.querySelector('#frame').innerText")
+    wide.run(SEVERAL)
+    wide.wait("document.querySelector('#frame .bad')")
+
+    words = wide.run("[...document.querySelectorAll('#frame > *')].map((part) => part.innerText)")
+    assert words[2:5] == ["3 workers", "worker 1 silent", "worker 2 behind"]
+    assert wide.complaints == []

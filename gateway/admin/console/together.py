@@ -167,10 +167,7 @@ def _out(told: Pairs) -> set[tuple[str, str]]:
 
 
 def _crew_attention(answers: Sequence[Answer], told: Pairs) -> list[dict[str, str]]:
-    found = [
-        item("error", f"{text[:1].upper()}{text[1:]}; its parent starts another", "#/configuration")
-        for text in silence(answers)
-    ]
+    found = [item("error", f"{text[:1].upper()}{text[1:]}", "#/configuration") for text in silence(answers)]
     for row in crew(answers, told):
         if row.get("behind"):
             text = f"Worker {row['worker']} (pid {row['pid']}) serves older files than the others."
@@ -190,7 +187,7 @@ def _attention(told: Pairs) -> list[dict[str, str]]:
         only = ""
         if len(workers) < len(told):
             many = "s" if len(workers) > 1 else ""
-            only = f" (worker{many} {', '.join(map(str, workers))} of {len(told)})"
+            only = f" (only worker{many} {', '.join(map(str, workers))})"
         found.append(item(severity, text + only, link))
     return sorted(found, key=lambda one: one["severity"] != "error")
 

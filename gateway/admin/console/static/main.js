@@ -82,7 +82,7 @@ function renderFrame() {
     fresh.append(
       h("span", { class: `badge ${kind}` }, frame.state),
       h("a", { href: "#/configuration" }, `generation ${frame.generation}`),
-      workers(frame.workers ?? []),
+      ...workers(frame.workers ?? []),
       h("span", { class: "wide" }, `up ${span(frame.time - frame.started_at)}`),
       h("span", { class: "wide" }, `version ${frame.version}`),
       h("span", { class: "wide moment" }, clock(frame.time)),
@@ -93,10 +93,10 @@ function renderFrame() {
 
 /** How many processes there are; those that are not as they should be, by number. */
 function workers(rows) {
-  if (!rows.length) return null;
-  const odd = [["silent", "bad"], ["behind", "warn"]].map(([what, kind]) => {
+  if (!rows.length) return [];
+  const odd = [["silent", "bad"], ["behind", "warn"]].flatMap(([what, kind]) => {
     const numbers = rows.filter((row) => row[what]).map((row) => row.worker);
-    return numbers.length ? h("span", { class: `badge ${kind}` }, `worker ${numbers.join(", ")} ${what}`) : null;
+    return numbers.length ? [h("span", { class: `badge ${kind}` }, `worker ${numbers.join(", ")} ${what}`)] : [];
   });
   return [h("span", { class: "wide" }, `${rows.length} workers`), ...odd];
 }
