@@ -37,7 +37,8 @@ def failure(exchange: Exchange, error: UpstreamError | None) -> Reply:
     if isinstance(error, UploadStuck):
         return TOO_LARGE
     if error.flag is Flag.STREAM_IDLE_TIMEOUT:
-        return STREAM_TIMEOUT if exchange.upload_done else UPLOAD_STALLED
+        unsent = exchange.connection is not None and not exchange.upload_done
+        return UPLOAD_STALLED if unsent else STREAM_TIMEOUT
     exchange.transport_failure = error.transport_failure
     headers = _OVERLOADED if error.flag is Flag.UPSTREAM_OVERFLOW else ()
     body = reset_body(error, retried=exchange.retries is not None and exchange.retries.retried)

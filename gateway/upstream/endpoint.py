@@ -55,8 +55,9 @@ class Endpoint:
         """Clean connections, longest idle first: the last is used next (LIFO lets surplus ones age out).
 
         An ordered set: when a backend ends, thousands leave from the middle at once."""
-        self.waiters: dict[asyncio.Future[Connection | None], int] = {}
-        """Requests waiting for a connection, first come first: future -> order of arrival in the pool."""
+        self.waiters: dict[asyncio.Future[Connection | None], tuple[int, float]] = {}
+        """Requests waiting for a connection, first come first: future -> order of arrival in the pool, and
+        when it has waited long enough."""
         self.retired = False
         """Gone from the configuration: busy connections close when they are released."""
         self.since = pool.clock()

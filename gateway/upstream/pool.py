@@ -15,6 +15,7 @@ from gateway.upstream.budget import RetryBudget
 from gateway.upstream.cluster_config import UNLIMITED
 from gateway.upstream.connect import open_connection
 from gateway.upstream.endpoint import Endpoint
+from gateway.upstream.errors import Stalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +100,8 @@ class Pool:
     async def connect(self, endpoint: Endpoint, config: ClusterConfig) -> Connection:
         """A connection for one request: a new one, or at the limit the first that comes free.
 
-        Raises UpstreamError: UF when it cannot be opened, UO beyond `max_pending` or `max_requests`.
+        Raises UpstreamError: UF when it cannot be opened, UO beyond `max_pending` or `max_requests`, SI when
+        none came free for `stream_idle`.
         Cancelling it at any moment leaks nothing.
         """
         if self.pending >= self.max_pending:
@@ -114,7 +116,7 @@ class Pool:
                     self._reserve(endpoint)
                     connection = None
                 else:
-                    connection = await self._wait(endpoint)
+                    connection = await self._wait(endpoint, self.clock() + config.stream_idle)
                 if connection is None:
                     connection = await self._open(endpoint, config)
                 elif not connection.enlist(config):
@@ -200,16 +202,20 @@ class Pool:
             self.join(connection)
         return connection
 
-    async def _wait(self, endpoint: Endpoint) -> Connection | None:
-        """The next clean connection of the endpoint, or None for a slot that is reserved now."""
+    async def _wait(self, endpoint: Endpoint, until: float) -> Connection | None:
+        """The next clean connection of the endpoint, or None for a slot that is reserved now.
+
+        Raises Stalled at the first `look` after `until`.
+        """
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
-        endpoint.waiters[waiter] = self._arrivals
+        endpoint.waiters[waiter] = self._arrivals, until
         self._waiting += 1
         try:
             return await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # Granted and cancelled in the same moment.
+            granted = waiter.done() and not waiter.cancelled() and waiter.exception() is None
+            if granted:  # And cancelled in the same moment.
                 connection = waiter.result()
                 if connection is None:
                     self.free(endpoint)
@@ -278,9 +284,16 @@ class Pool:
         self.look(now)
 
     def look(self, now: float) -> None:
-        """Ends requests whose response is awaited and nothing moves (`Connection.look`)."""
+        """Ends requests of which nothing moves: their response is awaited (`Connection.look`), or for
+        `stream_idle` no connection came free.
+        """
         for connection in tuple(self.open):
             connection.look(now)
+        if self._waiting:
+            for endpoint in (*self.endpoints.values(), *self._leaving):
+                for waiter, (_, until) in endpoint.waiters.items():
+                    if until <= now and not waiter.done():
+                        waiter.set_exception(Stalled())
 
     def _may_open(self, endpoint: Endpoint) -> bool:
         return self.connections < self.limit or not endpoint.connections

@@ -340,8 +340,17 @@ def test_the_application_is_never_asked_twice(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_timeout_answers_and_tells_the_application(tmp_path: Path) -> None:
-    """504 for the client, http.disconnect for the application."""
+@pytest.mark.parametrize(
+    ("timeout", "settings", "text"),
+    [
+        ("    timeout: 0.05s\n", "", "upstream request timeout"),
+        ("", "  timeouts: {streamIdle: 100ms}", "stream timeout"),
+    ],
+)
+def test_a_timeout_answers_and_tells_the_application(
+    tmp_path: Path, timeout: str, settings: str, text: str
+) -> None:
+    """504 for the client, http.disconnect for the application; the route's timeout, and that of silence."""
 
     async def main() -> None:
         async def slow(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -351,11 +360,11 @@ def test_a_timeout_answers_and_tells_the_application(tmp_path: Path) -> None:
             gone.set()
 
         gone = asyncio.Event()
-        config = ALL_TO_APP.replace("    route:", "    timeout: 0.05s\n    route:")
-        app = gateway.Gateway(slow, config=written(tmp_path, config))
+        config = ALL_TO_APP.replace("    route:", f"{timeout}    route:")
+        app = gateway.Gateway(slow, config=written(tmp_path, config, settings))
         async with served(app) as client:
             answer = await client.get("/v1/")
-            assert (answer.status_code, answer.text) == (504, "upstream request timeout")
+            assert (answer.status_code, answer.text) == (504, text)
             await asyncio.wait_for(gone.wait(), 10)
 
     asyncio.run(main())

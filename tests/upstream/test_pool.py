@@ -13,6 +13,7 @@ from support.backend import RecordingBackend, dead_port
 from support.clock import FakeClock
 from support.upstreams import GET, ask, cluster_of, failure, only, settled
 
+from gateway.http.flags import Flag
 from gateway.upstream import NO_BODY, Cluster, ClusterConfig, Connection, Endpoint, UpstreamError
 from gateway.upstream.connect import open_connection
 
@@ -46,6 +47,39 @@ def test_the_youngest_idle_connection_is_used_first() -> None:
             assert endpoint.active == 2
             first.abort()
             second.abort()
+            assert counts(cluster) == (0, 0, 0, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_nobody_waits_for_a_connection_for_ever(cancelled: bool) -> None:
+    """As long as for a silent backend; nothing is left behind, also when the client leaves just then."""
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with RecordingBackend(HELLO) as backend:
+            cluster = cluster_of(backend.port, clock=clock, max_connections=1, stream_idle=10.0)
+            endpoint = only(cluster)
+            taken = await cluster.acquire(endpoint)
+            waiting = asyncio.ensure_future(cluster.connect(endpoint))
+            await settled(lambda: bool(endpoint.waiters))
+            clock.advance(9.9)
+            cluster.pool.sweep(cluster.config)
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            clock.advance(0.1)
+            cluster.pool.sweep(cluster.config)
+            if cancelled:
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+            else:
+                with pytest.raises(UpstreamError) as caught:
+                    await waiting
+                assert caught.value.flag == Flag.STREAM_IDLE_TIMEOUT
+            assert counts(cluster) == (1, 0, 1, 0)
+            taken.abort()
             assert counts(cluster) == (0, 0, 0, 0)
 
     asyncio.run(main())

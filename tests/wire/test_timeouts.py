@@ -279,6 +279,36 @@ def test_a_backend_that_falls_silent_before_anything_was_passed_on_is_504(tmp_pa
     asyncio.run(main())
 
 
+def test_a_request_that_gets_no_connection_is_504(tmp_path: Path) -> None:
+    """The only one there may be streams for ever; whose body is waiting is not to blame."""
+
+    async def play(call: Call) -> None:
+        await call.head()
+        await call.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await call.send(b"more")
+            await asyncio.sleep(0.02)
+
+    async def main() -> None:
+        async with Backend(play).running() as backend:
+            config = (
+                service("reviews", backend.port)
+                + route("reviews", forwards())
+                + rule("reviews", "{connectionPool: {tcp: {maxConnections: 1}}}")
+            )
+            async with stage(tmp_path, config, settings=IDLE) as gateway:
+                reader, writer = await gateway.connect()
+                writer.write(b"GET / HTTP/1.1\r\nHost: reviews\r\n\r\n")
+                await reader.readuntil(b"more")
+                answer = await gateway.get(method="POST", headers="Content-Length: 2\r\n\r\nhi")
+                assert answer.startswith(b"HTTP/1.1 504 ")
+                assert told(gateway) == (504, "SI", "stream_idle_timeout")
+                await reader.readuntil(b"more")
+                writer.close()
+
+    asyncio.run(main())
+
+
 def test_an_upload_that_stops_is_408(tmp_path: Path) -> None:
     """It is not the backend that was silent."""
 
