@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.routing import Route
 from support.clock import FakeClock
 
 from gateway.admin import whole
+from gateway.admin.app import admin_app
 from gateway.admin.console.flows import Flows
+from gateway.admin.console.sources import Sources
 from gateway.admin.numbers import Joined, flows_json
-from gateway.admin.siblings import Answer, Worker, eldest, silence
+from gateway.admin.siblings import Answer, Siblings, Worker, eldest, silence
+from gateway.admin.together import public_app
+from gateway.control import Control
 from gateway.exchange.mirror import Copied
 from gateway.http.request import Request
 from gateway.telemetry.recorder import Recorder
@@ -214,3 +221,21 @@ def test_the_store_of_rate_limits_is_up_when_every_worker_reaches_it() -> None:
     assert (joined["up"], joined["reason"], joined["down_in"], joined["workers"]) == (False, "refused", 1, 3)
     assert (joined["allowed"], joined["limited"], joined["skipped"]) == (5, 3, 5)
     assert whole._store([None, None]) is None
+
+
+def test_several_workers_answer_at_every_address_that_one_has(tmp_path: Path) -> None:
+    """A page that is added to one application and not to the other would be missing with `--workers`."""
+    sources = Sources(Control(tmp_path, watch=False), Recorder())
+    one = admin_app(sources.control, recorder=sources.recorder)
+    several = public_app(sources, Siblings(tmp_path, 0), None)
+
+    assert methods(several) == methods(one)
+
+
+def methods(app: Starlette) -> set[tuple[str, str]]:
+    return {
+        (route.path, method)
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
