@@ -5,8 +5,9 @@ Lifetime: config. Reading files is far cheaper than parsing them, and a watched 
 
 from __future__ import annotations
 
+import time
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.config.files import expand, identity
 from gateway.config.yaml import MAX_BYTES
@@ -14,6 +15,10 @@ from gateway.config.yaml import MAX_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+
+A_MOMENT: Final = 0.5
+"""Seconds that a file may be empty until it is meant to be."""
 
 
 class Content(NamedTuple):
@@ -40,6 +45,22 @@ def look(paths: Iterable[Path]) -> Content:
         else:
             total.update(b"%d:" % len(content) + content)
     return Content(total.hexdigest(), tuple(unread))
+
+
+def torn(paths: Iterable[Path], digests: Iterable[str]) -> bool:
+    """Whether the files were being written while they were read: they hold something else than one of
+    `digests` tells, or one is empty since a moment ago, as a file is that is written in place.
+    """
+    paths = tuple(paths)
+    return any(digest != look(paths).digest for digest in digests) or any(map(_just_emptied, _files(paths)))
+
+
+def _just_emptied(file: Path) -> bool:
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return False
+    return not found.st_size and abs(time.time() - found.st_mtime) < A_MOMENT
 
 
 def _read(file: Path) -> bytes | None:

@@ -16,12 +16,12 @@ import random
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.config import render
 from gateway.config.files import spread
 from gateway.control.build import Before, Built, Refused, build
-from gateway.control.content import Content, look
+from gateway.control.content import Content, look, torn
 from gateway.control.history import History
 from gateway.control.pauses import considerate, uncollected
 from gateway.control.restart import Doors, Opened, unopened
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from gateway.routing import Snapshot
 
 logger = logging.getLogger(__name__)
+
+
+MOST_LOOKS: Final = 20
+"""How often files that change as they are read are read again, and ..."""
+PAUSE: Final = 0.02
+"""... seconds in between."""
 
 
 class Control:
@@ -201,7 +207,7 @@ class Control:
                 await self._renew()  # Who asks wants the credentials of this moment too.
             return result
 
-    async def _attempt(self, reason: str) -> ReloadResult:
+    async def _attempt(self, reason: str, looks: int = MOST_LOOKS) -> ReloadResult:
         began = self._clock()
         read = await asyncio.to_thread(look, self.paths)
         if read == self._refused and reason == "watch":
@@ -209,6 +215,9 @@ class Control:
         if read == Content(self.loaded.digest):
             return self._keep(began, reason)
         built = await asyncio.to_thread(self._build, self.generation + 1)
+        if looks > 1 and await asyncio.to_thread(torn, self.paths, {read.digest, built.loaded.digest}):
+            await asyncio.sleep(PAUSE)  # Somebody writes: half a file may lack a policy.
+            return await self._attempt(reason, looks - 1)
         if isinstance(built, Refused):
             self._refused = Content(built.loaded.digest, read.unread)
             return self._refuse(built, began, reason)

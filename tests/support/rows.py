@@ -48,7 +48,7 @@ LISTED = {
     "T": range(1, 19),
     "W": range(1, 9),
     "F": range(1, 13),
-    "I": range(1, 38),
+    "I": range(1, 39),
 }  # fmt: skip
 """The rows that there must be, by letter."""
 IDS = tuple(f"{letter}{number:02}" for letter, numbers in LISTED.items() for number in numbers) + tuple(
@@ -112,12 +112,12 @@ def _of_responses() -> Iterator[Row]:
 
 _BY_HAND = (
     # -- timed
-    row("D01", "a connection without a word", "closed after 10 s", "server/test_corpus::test_d01_a_silent_connection_is_closed_after_ten_seconds"),
-    row("D02", "a head without end, also a byte a second", "408, closed", "server/test_corpus::test_d02_a_head_that_does_not_end_is_answered_408"),
-    row("D03", "a body that stops", "408; the backend's slot is free", "server/test_corpus::test_d03_a_body_that_stops_is_answered_408_and_the_application_told", "server/test_corpus::test_d03_a_body_that_stops_under_a_response_cuts_it_off"),
-    row("D04", "trailers that come after the application began", "never headers", "server/test_corpus::test_trailers_never_become_headers"),
-    row("D05", "a request behind an unknown upgrade", "403, closed; the second is never seen", "server/test_corpus::test_d05_a_second_request_behind_an_unknown_upgrade_is_never_seen"),
-    row("D06", "an idle connection", "75 s, longer than load balancers", "server/test_corpus::test_d06_an_idle_connection_lives_75_seconds"),
+    row("D01", "a connection without a word", "closed after 10 s", "security/test_exam_limits::test_d01_d06_silence_is_closed", "server/test_corpus::test_d01_a_silent_connection_is_closed_after_ten_seconds"),
+    row("D02", "a head without end, also a byte a second", "408, closed", "security/test_exam_limits::test_d02_a_head_that_stops", "security/test_exam_limits::test_d02_a_head_byte_by_byte", "server/test_corpus::test_d02_a_head_that_does_not_end_is_answered_408"),
+    row("D03", "a body that stops", "408; the backend's slot is free", "security/test_exam_limits::test_d03_a_body_that_stops", "server/test_corpus::test_d03_a_body_that_stops_is_answered_408_and_the_application_told", "server/test_corpus::test_d03_a_body_that_stops_under_a_response_cuts_it_off"),
+    row("D04", "trailers that come after the application began", "never headers", "security/test_exam_limits::test_d04_f01_trailers_are_nobody_s_headers", "server/test_corpus::test_trailers_never_become_headers"),
+    row("D05", "a request behind an unknown upgrade", "403, closed; the second is never seen", "security/test_exam_limits::test_d05_u03_nothing_behind_an_unknown_upgrade", "server/test_corpus::test_d05_a_second_request_behind_an_unknown_upgrade_is_never_seen"),
+    row("D06", "an idle connection", "75 s, longer than load balancers", "security/test_exam_limits::test_d01_d06_silence_is_closed", "server/test_corpus::test_d06_an_idle_connection_lives_75_seconds"),
     # -- hop-by-hop and claimed headers
     row("C01", "Connection names X-Forwarded-For", "400", "security/test_exam_corpus::test_protected_headers_cannot_be_nominated"),
     row("C02", "Connection names Authorization", "400", "security/test_exam_corpus::test_protected_headers_cannot_be_nominated"),
@@ -129,8 +129,8 @@ _BY_HAND = (
     row("C08", "Proxy, Proxy-Authorization, Keep-Alive, TE", "removed", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
     # -- responses beyond the corpus
     row("R23", "a line end in a value that a template writes", "the value is left out", "security/test_exam_tokens::test_r23_a_claim_in_a_template", "routing/test_header_ops::test_a_value_never_starts_another_header", "security/test_exam_invented::test_i07_an_echoed_value_stays_a_value"),
-    row("R24", "a client that reads a byte a second", "bounded buffers, reading pauses, cut off when nothing moves", "upstream/test_connection::test_a_large_download_is_held_back_while_nobody_reads", "server/test_protocol::test_a_client_that_reads_nothing_for_five_minutes_is_cut_off"),
-    row("R25", "an answer while the client still uploads", "delivered; the connection is not used again", "upstream/test_connection::test_an_answer_during_the_upload_is_delivered_and_ends_the_connection", "server/test_protocol::test_an_early_answer_to_a_long_upload_arrives_and_closes"),
+    row("R24", "a client that reads a byte a second", "bounded buffers, reading pauses, cut off when nothing moves", "security/test_exam_limits::test_r24_a_client_that_reads_nothing", "upstream/test_connection::test_a_large_download_is_held_back_while_nobody_reads", "server/test_protocol::test_a_client_that_reads_nothing_for_five_minutes_is_cut_off"),
+    row("R25", "an answer while the client still uploads", "delivered; the connection is not used again", "security/test_exam_limits::test_r25_an_answer_while_the_client_uploads", "upstream/test_connection::test_an_answer_during_the_upload_is_delivered_and_ends_the_connection", "server/test_protocol::test_an_early_answer_to_a_long_upload_arrives_and_closes"),
     # -- tokens
     row("J01", "`alg: none` in any case", "401", "security/test_exam_tokens::test_j01_to_j19_a_bad_token_gets_nowhere", "security/test_jwt_token::test_headers_that_are_refused"),
     row("J02", "HS256 with the text of the public key", "401", "security/test_exam_tokens::test_j01_to_j19_a_bad_token_gets_nowhere", "security/test_jwk::test_a_public_key_is_no_secret"),
@@ -177,27 +177,27 @@ _BY_HAND = (
     row("T17", "handshakes that flood or trickle", "10 s each, 1024 at a time", "security/test_exam_tls::test_t17_a_handshake_that_trickles_ends", "security/test_exam_tls::test_t17_handshakes_that_flood_leave_room_again", "tls/test_termination::test_half_a_handshake_has_its_time", "tls/test_termination::test_handshakes_at_a_time_are_limited"),
     row("T18", "a PROXY preface", "no request: refused and closed", "security/test_exam_tls::test_t18_a_proxy_preface_is_no_handshake", "security/test_exam_invented::test_i17_the_proxy_protocol_is_not_spoken", result=NOT_OFFERED),
     # -- exhaustion, retries, copies, fetches
-    row("D10", "more connections than allowed", "503, closed; recovers", "server/test_protocol::test_connections_beyond_the_limit_are_answered_503"),
-    row("D11", "a regular expression of exponential time", "RE2: linear", "security/test_exam_invented::test_i09_a_regular_expression_takes_linear_time", "config/test_fields::test_what_re2_does_not_take_is_no_regex"),
-    row("D12", "alias bombs, deep nesting, large files, tags, keys twice", "refused with a place", "config/test_yaml::test_an_alias_bomb_is_refused", "config/test_yaml::test_deep_nesting_is_refused_without_recursion", "config/test_yaml::test_the_size_is_limited", "config/test_yaml::test_what_could_surprise_is_a_finding_at_its_place"),
+    row("D10", "more connections than allowed", "503, closed; recovers", "security/test_exam_limits::test_d10_connections_beyond_the_limit", "server/test_protocol::test_connections_beyond_the_limit_are_answered_503"),
+    row("D11", "a regular expression of exponential time", "RE2: linear", "security/test_exam_load::test_d11_d12_d29_a_hostile_file_changes_nothing", "security/test_exam_invented::test_i09_a_regular_expression_takes_linear_time", "config/test_fields::test_what_re2_does_not_take_is_no_regex"),
+    row("D12", "alias bombs, deep nesting, large files, tags, keys twice", "refused with a place", "security/test_exam_load::test_d11_d12_d29_a_hostile_file_changes_nothing", "config/test_yaml::test_an_alias_bomb_is_refused", "config/test_yaml::test_deep_nesting_is_refused_without_recursion", "config/test_yaml::test_the_size_is_limited", "config/test_yaml::test_what_could_surprise_is_a_finding_at_its_place"),
     row("D13", "reloads under load", "no request lost or judged by two generations", "control/test_under_load::test_reloads_lose_no_request_and_mix_no_generations"),
     row("D14", "a retry storm", "retries are a fifth", "wire/test_retries::test_while_everything_fails_retries_are_a_fifth", "exchange/test_retry::test_a_backend_that_says_it_is_overloaded_is_left_alone"),
     row("D15", "a POST that a backend may have seen", "not repeated unless it is named", "wire/test_retries::test_a_post_that_a_backend_may_have_seen_is_repeated_only_when_named"),
     row("D16", "a long upload on a route with retries", "bounded; sent once", "wire/test_retries::test_a_body_that_is_too_long_to_keep_is_sent_once_and_the_log_says_so"),
-    row("D17", "clients that leave at every stage", "nothing leaks", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing", "wire/test_exchange::test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing"),
+    row("D17", "clients that leave at every stage", "nothing leaks", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing", "wire/test_exchange::test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing"),
     row("D18", "an idle connection that closes under a request", "repeated once where that is safe", "wire/test_exchange::test_an_idle_connection_that_closes_under_a_request_costs_it_nothing", "exchange/test_retry::test_a_post_survives_a_stale_connection_only_before_its_body"),
     row("D19", "slow mirrors; credentials in copies", "bounded; removed", "wire/test_mirrors::test_a_slow_mirror_holds_nobody_up_and_gets_a_bounded_number", "wire/test_mirrors::test_a_mirror_gets_the_whole_request_without_its_credentials"),
     row("D20", "faults ordered by a client's header", "removed, unheard", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
-    row("D21", "line ends, escapes and lookups in the log", "one value of one line; at most 4 KiB", "security/test_exam_invented::test_i15_what_a_client_says_stays_in_its_line_of_the_log", "telemetry/test_lines::test_whatever_a_client_sends_stays_one_value_of_one_text_line", "telemetry/test_lines::test_long_values_are_cut"),
-    row("D22", "labels that clients choose", "no new series; a limit", "telemetry/test_counters::test_what_clients_choose_makes_no_new_series", "telemetry/test_counters::test_beyond_the_limit_requests_are_counted_together"),
-    row("D23", "broken trace contexts; sampling ordered by a client", "a new trace; our decision", "telemetry/test_sampling::test_callers_cannot_have_everything_traced", "telemetry/test_tracing::test_a_broken_context_begins_a_new_trace"),
+    row("D21", "line ends, escapes and lookups in the log", "one value of one line; at most 4 KiB", "security/test_exam_load::test_d21_a_long_path_is_a_short_value", "security/test_exam_invented::test_i15_what_a_client_says_stays_in_its_line_of_the_log", "telemetry/test_lines::test_whatever_a_client_sends_stays_one_value_of_one_text_line", "telemetry/test_lines::test_long_values_are_cut"),
+    row("D22", "labels that clients choose", "no new series; a limit", "security/test_exam_load::test_d22_clients_make_no_series", "telemetry/test_counters::test_what_clients_choose_makes_no_new_series", "telemetry/test_counters::test_beyond_the_limit_requests_are_counted_together"),
+    row("D23", "broken trace contexts; sampling ordered by a client", "a new trace; our decision", "security/test_exam_load::test_d23_trace_headers_break_nothing", "telemetry/test_sampling::test_callers_cannot_have_everything_traced", "telemetry/test_tracing::test_a_broken_context_begins_a_new_trace"),
     row("D24", "a forged affinity cookie", "one of the configured endpoints", "security/test_exam_invented::test_i21_affinity_is_no_address"),
     row("D25", "Hosts that are addresses, inside names, odd spellings", "404 or 400; no connection", "security/test_exam_invented::test_i05_a_host_names_a_route_and_nothing_else", "http/test_path::test_a_redirect_never_names_a_foreign_host"),
     row("D26", "DNS answers that change, fail, or are many", "followed within bounds; the last good one stays", "upstream/test_dns::test_a_failure_or_an_empty_answer_keeps_the_last_good_one", "upstream/test_dns::test_a_thousand_addresses_are_bounded_and_repeated_ones_are_one"),
     row("D27", "the admin listener from a web page; on the public port", "421, 403; 404", "admin/test_listener::test_a_rebound_name_is_refused", "admin/test_listener::test_a_write_without_the_header_is_refused", "admin/test_listener::test_the_index_escapes_what_it_did_not_write", "security/test_exam_invented::test_i14_internal_pages_are_not_on_the_public_listener", result=f"{PARTLY}: on loopback, and on by default; no token"),
     row("D28", "secrets in dumps", "`[redacted sha256:…]`", "security/test_exam_secrets::test_no_secret_shows_anywhere", "admin/test_listener::test_the_dump_shows_what_serves_without_secrets"),
-    row("D29", "links that are swapped, names that leave their folder", "read once a generation; refused", "control/test_watch::test_a_link_above_the_file_is_followed", "tls/test_credentials::test_a_name_stays_in_its_folder"),
-    row("D30", "memory under many keys, names, tokens", "bounded", "security/test_rate_bucket::test_the_number_of_keys_is_bounded", "security/test_jwt_cache::test_the_cache_is_bounded_in_bytes", "http/test_lines::test_the_memory_is_bounded", result=f"{HOLDS}; no soak of a million requests is in the suite"),
+    row("D29", "links that are swapped, names that leave their folder", "read once a generation; refused", "security/test_exam_load::test_d11_d12_d29_a_hostile_file_changes_nothing", "control/test_watch::test_a_link_above_the_file_is_followed", "tls/test_credentials::test_a_name_stays_in_its_folder"),
+    row("D30", "memory under many keys, names, tokens", "bounded", "security/test_exam_load::test_d30_what_clients_send_is_not_kept", "security/test_rate_bucket::test_the_number_of_keys_is_bounded", "security/test_jwt_cache::test_the_cache_is_bounded_in_bytes", "http/test_lines::test_the_memory_is_bounded", result=f"{HOLDS}; the suite sends thousands of requests, not a million"),
     row("D31", "a limit walked around by addresses and spellings", "429 all the same", "security/test_exam_authz::test_an_address_is_not_claimed", "security/test_exam_authz::test_a_key_is_the_value_and_nothing_else", "security/test_exam_authz::test_a_path_as_key_is_canonical", "security/test_exam_invented::test_i20_a_limit_is_not_walked_around_by_claims_of_the_client", "security/test_rate_key::test_addresses"),
     row("D32", "compression beside secrets", "nothing is compressed", "security/test_exam_responses::test_what_a_backend_sends_reaches_nobody_else[R21 compressed zeros]", result=NOT_OFFERED),
     row("D33", "caches", "nothing is cached", "wire/test_exchange::test_connections_are_reused", result=NOT_OFFERED),
@@ -215,17 +215,17 @@ _BY_HAND = (
         for number, attack in enumerate(("rapid reset", "CONTINUATION flood, HPACK bomb", "MadeYouReset", "floods of control frames", "CR, LF and odd names in fields", "lengths that disagree with DATA", ":authority and host differ", "extended CONNECT", "a reset that poisons an upstream connection", "a preface on an HTTP/1 port"), 1)
     ),
     # -- what the parts under the gateway get wrong
-    row("F01", "trailers that are merged into headers", "dropped", "server/test_corpus::test_trailers_never_become_headers", "wire/test_exchange::test_request_trailers_never_become_headers"),
+    row("F01", "trailers that are merged into headers", "dropped", "security/test_exam_limits::test_d04_f01_trailers_are_nobody_s_headers", "server/test_corpus::test_trailers_never_become_headers", "wire/test_exchange::test_request_trailers_never_become_headers"),
     row("F02", "left-over bytes for the next request", "the connection is closed", "security/test_exam_responses::test_leftovers_that_come_late_reach_nobody", "upstream/test_connection::test_bytes_beyond_a_response_end_its_connection"),
     row("F03", "a path that changes after it was judged", "one canonical path", "security/test_exam_corpus::test_one_spelling_is_judged_and_forwarded"),
-    row("F04", "no deadlines for heads and bodies", "10 s and 60 s", "server/test_corpus::test_d02_a_head_that_does_not_end_is_answered_408"),
+    row("F04", "no deadlines for heads and bodies", "10 s and 60 s", "security/test_exam_limits::test_d02_a_head_that_stops", "security/test_exam_limits::test_d03_a_body_that_stops", "server/test_corpus::test_d02_a_head_that_does_not_end_is_answered_408"),
     row("F05", "no limits of head, headers, chunk extensions", "431, 400", "security/test_exam_corpus::test_a_whole_gateway_answers_and_forwards[H22 header of 200 KiB]"),
     row("F06", "h11: length and encoding together", "400 behind any server", "security/test_exam_stock::test_both_parsers_refuse_what_smuggles"),
     row("F07", "httptools: no Host, two Hosts", "400 behind any server", "security/test_exam_stock::test_a_stock_parser_differs_where_it_is_known_to[httptools-H10 no Host]", "exchange/test_hygiene::test_no_host_is_refused"),
     row("F08", "Hosts and targets that no parser refuses", "400", "http/test_host::test_anything_else_is_no_authority"),
     row("F09", "uvicorn believes loopback", "taken off; `trustedProxies` decides", "server/test_hook::test_uvicorn_uses_our_protocol_or_says_why_not", "exchange/test_trust::test_nobody_is_trusted_by_default"),
     row("F10", "responses that crash the server", "sanitized", "server/test_response::test_framing_and_persistence_are_the_connections_affair", "wire/test_exchange::test_head_and_not_modified_have_no_body"),
-    row("F11", "a pool slot lost when a request is cancelled", "none is", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing"),
+    row("F11", "a pool slot lost when a request is cancelled", "none is", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing"),
     row("F12", "what other Python proxies forward", "removed or refused", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
     # -- our own
     row("I01", "a kept-out host with a port", "403", "security/test_exam_invented::test_i01_a_kept_out_host_is_kept_out_on_any_port"),
@@ -264,6 +264,7 @@ _BY_HAND = (
     row("I35", "a client's own header where only the service may give it", "removed", "security/test_exam_authz::test_what_the_service_does_not_say_nobody_says"),
     row("I36", "line ends in headers of the service", "no second header", "security/test_exam_authz::test_headers_of_the_service_are_not_split"),
     row("I37", "a path that leaves the service's prefix", "canonical, or 400", "security/test_exam_authz::test_the_service_sees_the_path_that_is_forwarded"),
+    row("I38", "a file of configuration or policies that is written in place", "never served by halves", "security/test_exam_load::test_a_file_that_is_being_written_is_not_served"),
 )  # fmt: skip
 
 ROWS: tuple[Row, ...] = (*_of_requests(), *_of_responses(), *_BY_HAND)

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
@@ -28,7 +30,6 @@ from support.strict import StrictBackend
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from support.process import GatewayServer
     from support.strict import Received
@@ -185,3 +186,12 @@ def houses(
             if hasattr(house, "process"):
                 house.process.stop()
             runner.run(stack.aclose())
+
+
+def memory(house: House) -> int:
+    """Bytes of the process in memory."""
+    pages = int(Path(f"/proc/{house.process.pid}/statm").read_text().split()[1])
+    return pages * PAGE
+
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
