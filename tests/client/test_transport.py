@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.backend import RecordingBackend
+from support.backend import RecordingBackend, dead_port
 from support.certificates import Certs, authority, leaf
 from support.fronted import written
 from support.stage import Backend, Call, answering, route, service
@@ -515,5 +515,28 @@ spec:
         ):
             assert (await http.get("https://secure.test/")).text == "secret"
             assert (await http.get("http://secure.test:443/")).text == "secret"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "action", ["route: [{destination: {host: reviews}}]", "directResponse: {status: 200}"]
+)
+def test_a_shared_limit_of_a_route_holds_for_calls(tmp_path: Path, action: str) -> None:
+    """Counted in the store; while that is away, by the program itself."""
+    limits = f"""
+  rateLimitStore: {{redis: {{address: "127.0.0.1:{dead_port()}"}}}}
+  rateLimits: [{{name: few, key: [], requests: 2, per: 1h, match: {{routes: [limited]}}}}]
+"""
+
+    async def main() -> None:
+        async with Backend(answering).running() as backend:
+            rule = f"""
+  - name: limited
+    {action}"""
+            path = written(tmp_path, service("reviews", backend.port) + route("reviews", rule), limits)
+            async with client(path) as http:
+                statuses = [(await http.get("http://reviews/")).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
 
     asyncio.run(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from pydantic import ValidationError
 
@@ -84,3 +86,52 @@ def test_addresses_have_host_and_port() -> None:
         ("127.0.0.1", 80),
         ("::1", 443),
     ]
+
+
+def problems(spec: str) -> list[tuple[str, str]]:
+    """Code and message of every finding about GatewaySettings with these fields."""
+    text = "apiVersion: gateway.asgi/v1\nkind: GatewaySettings\nmetadata: {name: s}\nspec:\n  "
+    return [(item.code, item.message) for item in load([], texts={"f": text + spec}).findings]
+
+
+def test_a_store_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told when the file is checked, with what to install, not when the first request comes."""
+    text = "rateLimitStore: {redis: {address: 'localhost:6379'}}\n  rateLimits: [{name: a, requests: 1}]"
+    assert problems(text) == []
+    monkeypatch.setitem(sys.modules, "redis", None)
+    ((code, message),) = problems(text)
+
+    assert code == "GW032"
+    assert "asgi-gateway[redis]" in message
+
+
+@pytest.mark.parametrize(
+    ("redis", "code"),
+    [
+        ("address: localhost", "GW035"),
+        ("address: 'redis://:secret@localhost:6379'", "GW035"),
+        ("address: 'a:1', username: u", "GW032"),
+        ("address: 'a:1', prefix: 'a b'", "GW035"),
+        ("address: 'a:1', onFailure: MAYBE", "GW033"),
+        ("address: 'a:1', database: -1", "GW037"),
+        ("address: 'a:1', tls: {clientCertificate: c}", "GW032"),
+        ("address: 'a:1', tls: {caCertificates: c, insecureSkipVerify: true}", "GW040"),
+        ("address: 'a:1', tls: {insecureSkipVerify: true}", "GW091"),
+        ("address: 'a:1', password: secret", "GW030"),
+    ],
+)
+def test_a_store_that_cannot_be(redis: str, code: str) -> None:
+    """One finding for what was meant; passwords stand in no document."""
+    found = problems(f"rateLimitStore: {{redis: {{{redis}}}}}\n  rateLimits: [{{name: a, requests: 1}}]")
+
+    assert code in {one for one, _ in found}
+
+
+def test_limits_and_their_store_belong_together() -> None:
+    """A shared limit without a store is an error, a store without a shared limit a warning."""
+    limit = "rateLimits: [{name: a, requests: 1, shared: %s}]"
+    store = "rateLimitStore: {redis: {address: 'a:1'}}\n  "
+
+    assert [code for code, _ in problems(limit % "true")] == ["GW032"]
+    assert [code for code, _ in problems(store + limit % "false")] == ["GW051"]
+    assert [code for code, _ in problems(store + limit % "true")] == []

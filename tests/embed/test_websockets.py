@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
+from support.backend import dead_port
 from support.fronted import TO_APP, served, written
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -80,3 +81,38 @@ spec:
     with pytest.raises(InvalidStatus) as refused:
         asyncio.run(said(config, tmp_path, "open"))
     assert refused.value.response.status_code == 501
+
+
+@pytest.mark.parametrize(
+    "route", ["route: [{destination: {host: app.local}}]", "directResponse: {status: 200}"]
+)
+def test_a_shared_limit_holds_for_the_handshake(tmp_path: Path, route: str) -> None:
+    """Also one that is counted elsewhere, and cannot be just now."""
+    config = f"""
+apiVersion: gateway.asgi/v1
+kind: GatewaySettings
+metadata: {{name: limits}}
+spec:
+  accessLog: {{encoding: "OFF"}}
+  rateLimitStore: {{redis: {{address: "127.0.0.1:{dead_port()}", onFailure: DENY}}}}
+  rateLimits: [{{name: each, requests: 1, match: {{routes: [limited]}}}}]
+---
+{
+        TO_APP
+        % f'''
+  - name: limited
+    {route}'''
+    }"""
+
+    async def handshake() -> None:
+        path = tmp_path / "limits.yaml"
+        path.write_text(config.removesuffix("---"))
+        async with (
+            served(gateway.Gateway(APP, config=path)) as client,
+            connect(f"ws://127.0.0.1:{client.base_url.port}/open", proxy=None),
+        ):
+            pass
+
+    with pytest.raises(InvalidStatus) as refused:
+        asyncio.run(handshake())
+    assert refused.value.response.status_code == 500

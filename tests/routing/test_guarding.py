@@ -11,11 +11,13 @@ from support.policies import SLEEP, asked, policy
 from support.routing import PlannedCluster, service
 
 from gateway.config import Config
+from gateway.explain.judging import at_listener
 from gateway.routing import compile_snapshot
 from gateway.routing.describe import describe_snapshot
 from gateway.routing.guarding import target_of
 from gateway.security import explain
 from gateway.security.external import Gate
+from gateway.security.in_order import InOrder
 from gateway.security.state import SecurityState
 from gateway.upstream.plan import plan
 
@@ -227,6 +229,33 @@ def test_rate_limits_come_last_and_on_named_routes() -> None:
         assert details(snap, bin_asked("/v2")) == "local_rate_limited"
 
     asyncio.run(main())
+
+
+def test_a_shared_limit_waits_and_nothing_else_does() -> None:
+    """Where it is, policies stand before it in the gate, and are explained from there; other places stay."""
+    deny = policy("rules: [{to: [{operation: {methods: [PUT]}}]}]", action="DENY")
+    store = LIMITS.partition("  rateLimits")[0] + "  rateLimitStore: {redis: {address: 'localhost:6379'}}\n"
+    limits = store + "  rateLimits: [{name: all, requests: 1}]"
+    everywhere = compiled(HTTPBIN, deny, limits, security=SecurityState())
+    limits = store + "  rateLimits: [{name: one, requests: 1, match: {routes: [v1]}}]"
+    routes = compiled(HTTPBIN, deny, limits, security=SecurityState())
+
+    assert everywhere.default.checks == ()
+    assert isinstance(everywhere.default.gate, InOrder)
+    assert len(everywhere.default.gate.checks) == 1
+    refused = at_listener(everywhere, everywhere.default, bin_asked("/v1", method="PUT")).answer
+    assert refused is not None
+    assert refused.status == 403
+    assert routes.default.gate is None
+    assert len(routes.default.checks) == 1
+    found = {
+        route.name: route.destinations[0].gate
+        for host in routes.default.virtual_hosts
+        for route in host.routes
+        if route.destinations
+    }
+    assert found.pop("v1") is not None
+    assert set(found.values()) == {None}
 
 
 def test_policies_are_described() -> None:
