@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from json.encoder import encode_basestring_ascii
 from time import gmtime, strftime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway.exchange.facts import ExchangeFacts
 from gateway.http.format import Operator, parse
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Line = Callable[[Exchange, float, float], str]
     """Exchange, end on the monotonic clock, now in seconds since the epoch -> line with its end."""
+
+T = TypeVar("T")
 
 quote: Callable[[str], str] = encode_basestring_ascii
 LONGEST_VALUE = 4096
@@ -55,15 +57,14 @@ NUMBERS = frozenset(
 class JsonLine:
     """Formats an exchange as one line of JSON with Istio's keys; a value that is not there is null."""
 
-    __slots__ = ("_clients", "_outcomes", "_second", "_stamp", "_tails")
+    __slots__ = ("_clients", "_outcomes", "_second", "_stamp")
 
     def __init__(self) -> None:
         self._second = -1
         self._stamp = ""
         # Parts of lines that many requests have in common.
         self._clients: dict[object, str] = {}
-        self._outcomes: dict[object, str] = {}
-        self._tails: dict[object, str] = {}
+        self._outcomes: dict[object, tuple[str, str, str]] = {}
 
     def __call__(self, exchange: Exchange, ended_at: float, now: float) -> str:
         """The line, newline included; `ended_at` is of the monotonic clock, `now` seconds since the epoch."""
@@ -75,11 +76,7 @@ class JsonLine:
         if second != self._second:
             self._second = second
             self._stamp = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(second))
-        connection = exchange.connection
-        local = "" if connection is None else connection.local_address
-        key: object = (exchange.route, exchange.destination, exchange.endpoint, local)
-        tail = self._tails.get(key) or self._tail(exchange, key)
-        key = (
+        key: object = (
             exchange.place,
             request.client_ip,
             get(b"x-forwarded-for"),
@@ -88,58 +85,62 @@ class JsonLine:
             request.method,
         )
         client = self._clients.get(key) or self._client(exchange, key)
-        key = (exchange.status, exchange.flags, exchange.details, exchange.transport_failure)
-        outcome = self._outcomes.get(key) or self._outcome(exchange, key)
+        key = (
+            exchange.route,
+            exchange.destination,
+            exchange.endpoint,
+            exchange.status,
+            exchange.flags,
+            exchange.details,
+            exchange.transport_failure,
+        )
+        answer, upstream, route = self._outcomes.get(key) or self._outcome(exchange, key)
+        connection = exchange.connection
+        local = f'"{connection.local_address}"' if connection and connection.local_address else "null"
         path = shown_target(request.path, request.query)
         service = exchange.service_time
         return (
             f'{{"start_time":"{self._stamp}{int((began - second) * 1000):03d}Z"'
-            f',"path":{quote(path[:LONGEST_VALUE].decode("latin-1"))}{outcome}'
+            f',"path":{quote(path[:LONGEST_VALUE].decode("latin-1"))}{answer}'
             f',"bytes_received":{exchange.bytes_received},"bytes_sent":{exchange.bytes_sent}'
             f',"duration":{int(duration * 1000)}'
             f',"upstream_service_time":{int(service * 1000) if service >= 0 else "null"}'
-            f',"request_id":{quote(exchange.request_id)}{client}{tail}'
+            f',"request_id":{quote(exchange.request_id)}{client}{upstream}{local}{route}'
         )
 
-    def _outcome(self, exchange: Exchange, key: object) -> str:
-        """What becomes of most requests."""
+    def _outcome(self, exchange: Exchange, key: object) -> tuple[str, str, str]:
+        """What the requests of a route have in common that end alike: three parts of their lines."""
         details, failure = exchange.details, exchange.transport_failure
-        return _remember(
-            self._outcomes,
-            key,
-            f',"response_code":{exchange.status},"response_flags":"{",".join(exchange.flags) or "-"}"'
-            f',"response_code_details":{quote(details) if details else "null"}'
-            f',"connection_termination_details":null'
-            f',"upstream_transport_failure_reason":{quote(failure) if failure else "null"}',
+        route, destination, endpoint = exchange.route, exchange.destination, exchange.endpoint
+        parts = (
+            (
+                f',"response_code":{exchange.status},"response_flags":"{",".join(exchange.flags) or "-"}"'
+                f',"response_code_details":{quote(details) if details else "null"}'
+                f',"connection_termination_details":null'
+                f',"upstream_transport_failure_reason":{quote(failure) if failure else "null"}'
+            ),
+            (
+                f',"upstream_host":{quote(endpoint.address) if endpoint else "null"}'
+                f',"upstream_cluster":{quote(destination.cluster_name) if destination else "null"}'
+                f',"upstream_local_address":'
+            ),
+            f',"route_name":{quote(route.name) if route and route.name else "null"}}}\n',
         )
+        return _remember(self._outcomes, key, parts, sum(map(len, parts)))
 
     def _client(self, exchange: Exchange, key: object) -> str:
         """What the requests of a connection have in common."""
         request, peer = exchange.request, exchange.request.peer
-        return _remember(
-            self._clients,
-            key,
+        text = (
             f',"method":{quote(request.method)},"protocol":{quote(exchange.protocol)}'
             f',"x_forwarded_for":{_value(request.header_map.get(b"x-forwarded-for"))}'
             f',"user_agent":{_value(request.header_map.get(b"user-agent"))}'
             f',"authority":{_value(exchange.parts[1] or request.authority)}'
             f',"downstream_local_address":{quote(exchange.downstream_local_address)}'
             f',"downstream_remote_address":{quote(exchange.downstream_remote_address)}'
-            f',"requested_server_name":{quote(peer.sni) if peer is not None and peer.sni else "null"}',
+            f',"requested_server_name":{quote(peer.sni) if peer is not None and peer.sni else "null"}'
         )
-
-    def _tail(self, exchange: Exchange, key: object) -> str:
-        """What the requests of a route have in common that go over the same connection."""
-        route, destination, endpoint = exchange.route, exchange.destination, exchange.endpoint
-        connection = exchange.connection
-        return _remember(
-            self._tails,
-            key,
-            f',"upstream_host":{quote(endpoint.address) if endpoint else "null"}'
-            f',"upstream_cluster":{quote(destination.cluster_name) if destination else "null"}'
-            f',"upstream_local_address":{quote(connection.local_address) if connection else "null"}'
-            f',"route_name":{quote(route.name) if route and route.name else "null"}}}\n',
-        )
+        return _remember(self._clients, key, text, len(text))
 
 
 class _LoggedFacts(ExchangeFacts):
@@ -159,12 +160,12 @@ def _shown(target: bytes) -> bytes:
     return shown_target(path, query)
 
 
-def _remember(known: dict[object, str], key: object, text: str) -> str:
-    if len(text) <= LONGEST_CACHED:
+def _remember(known: dict[object, T], key: object, parts: T, size: int) -> T:
+    if size <= LONGEST_CACHED:
         if len(known) >= MOST_CACHED:
             known.clear()
-        known[key] = text
-    return text
+        known[key] = parts
+    return parts
 
 
 def _value(value: bytes | None) -> str:
