@@ -28,6 +28,7 @@ def test_a_page_shows_live_data_without_a_complaint(wide: Tab, live: Live, page:
     wide.wait(f"document.querySelector('main').innerText.includes({PAGES[page]!r})")
     assert wide.run(WELL_MADE) == []
     assert wide.run("document.title").endswith("- asgi-gateway")
+    assert wide.run("document.body.innerText.match(/\\b(?:null|undefined|NaN)\\b|\\[object/)") is None
     assert wide.complaints == []
 
 
@@ -239,9 +240,9 @@ def test_pages_lead_to_the_tools_that_are_configured(
     ):
         monkeypatch.setenv(f"GATEWAY_{name}_URL", address)
     tools = [
-        ["Open Grafana", "https://grafana.example/d/asgi-gateway-traffic"],
-        ["Open Prometheus", ""],
-        ["Open Jaeger", "http://127.0.0.1:16686/"],
+        ["Grafana", "https://grafana.example/d/asgi-gateway-traffic"],
+        ["Prometheus", ""],
+        ["Jaeger", "http://127.0.0.1:16686/"],
     ]
     for page in ("overview", "requests", "traces"):
         show(wide, live, page)

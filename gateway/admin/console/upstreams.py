@@ -38,7 +38,7 @@ def shown(sources: Sources, flows: Flows, rows: list[dict[str, Any]]) -> dict[st
     for row in rows:
         name = row["name"]
         row["tls"] = tls_mode(clusters[name]) if name in clusters else ""
-        row.update(flows.cluster(name))
+        row.update(flows.cluster(name), copies=flows.copied_to(name))
         for endpoint in row["endpoints"]:
             endpoint.update(flows.endpoint(name, endpoint["address"]))
     return {"clusters": rows, "hidden": max(len(clusters) - len(rows), 0)}

@@ -12,10 +12,10 @@ const TOOLS = { grafana: "Grafana", prometheus: "Prometheus", jaeger: "Jaeger" }
 
 /** Links to the tools beside the gateway that are configured; with a trace, to that trace in Jaeger. */
 export function tools(links, trace = null) {
-  const link = (href, text) => h("a", { class: "button", href, rel: "noreferrer" }, text);
+  const link = (href, text) => h("a", { class: "button", href, rel: "noreferrer", title: `${text}, at ${href}` }, text);
   if (trace) return links?.jaeger ? link(`${links.jaeger.replace(/\/+$/, "")}/trace/${encodeURIComponent(trace)}`, "Open in Jaeger") : null;
   const known = Object.entries(TOOLS).filter(([name]) => links?.[name]);
-  return known.length ? h("div", { class: "tools" }, known.map(([name, text]) => link(links[name], `Open ${text}`))) : null;
+  return known.length ? h("div", { class: "tools", role: "group", "aria-label": "Other tools" }, known.map(([name, text]) => link(links[name], text))) : null;
 }
 
 /** A section with a heading. */
@@ -62,6 +62,11 @@ export function table(caption, columns, rows, { key = null, empty = "None.", kin
       ),
     ),
   );
+}
+
+/** A sentence in which `words between backticks` are what one types. */
+export function prose(text) {
+  return String(text ?? "").split("`").map((part, index) => (index % 2 ? h("code", null, part) : part));
 }
 
 /** A word with a color; the word alone says it too. */

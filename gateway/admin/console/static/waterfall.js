@@ -2,6 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { duration } from "./format.js";
+import { table } from "./parts.js";
 
 const ROW = 30;
 const LABEL = 150;
@@ -49,24 +50,10 @@ export function waterfall(story, width) {
         s("text", { class: "tick", x: x(total * part), y: height - 4, "text-anchor": ["start", "middle", "end"][part * 2] }, duration(total * part)),
       ),
     ),
-    h(
-      "table",
-      { class: "attempts" },
-      h("caption", { class: "unseen" }, "Attempts"),
-      h("thead", null, h("tr", null, ["Attempt", "Phases", "End"].map((name) => h("th", { scope: "col" }, name)))),
-      h(
-        "tbody",
-        null,
-        attempts.map((attempt, index) =>
-          h(
-            "tr",
-            null,
-            h("th", { scope: "row" }, `${index + 1}. `, h("code", null, attempt.endpoint)),
-            h("td", null, [attempt.reused ? "idle connection" : null, ...phases(attempt).map(([, name, from, to]) => `${name} ${duration(to - from)}`)].filter(Boolean).join(", ")),
-            h("td", { class: "end" }, attempt.status || "no answer", attempt.flag && attempt.flag !== "-" ? ` ${attempt.flag}` : "", attempt.details && attempt.details !== "via_upstream" ? h("span", { class: "sub" }, attempt.details) : null),
-          ),
-        ),
-      ),
-    ),
+    table("Attempts", [
+      { name: "Attempt", head: true, cell: (attempt, index) => [`${index + 1}. `, h("code", null, attempt.endpoint)] },
+      { name: "Phases", cell: (attempt) => [attempt.reused ? "idle connection" : null, ...phases(attempt).map(([, name, from, to]) => `${name} ${duration(to - from)}`)].filter(Boolean).join(", ") },
+      { name: "End", className: "grow", cell: (attempt) => [attempt.status || "no answer", attempt.flag && attempt.flag !== "-" ? ` ${attempt.flag}` : "", attempt.details && attempt.details !== "via_upstream" ? h("span", { class: "sub" }, attempt.details) : null] },
+    ], attempts, { kind: "attempts" }),
   );
 }

@@ -8,7 +8,7 @@ export const title = "Clusters";
 export const interval = 1000;
 
 /** Limits of the circuit breaker, as the gateway calls them and as people do. */
-const LIMITS = { max_connections: "Connections", max_pending_requests: "Waiting requests", max_requests: "Requests", max_retries: "Retries" };
+const LIMITS = { max_connections: "Connections", max_pending_requests: "Waiting requests", max_requests: "Requests", max_retries: "Retries", retries_over_time: "Retries over time" };
 
 export async function load(get, _params, signal) {
   return get("/console/api/clusters", signal);
@@ -25,9 +25,9 @@ export function render(data, view) {
   ];
 }
 
-/** Who has endpoints out comes first, then who has traffic; else the order of names. */
+/** Who has endpoints out comes first, then who fails, then who has traffic; else the order of names. */
 function unwellFirst(one, other) {
-  const rank = (cluster) => (out(cluster) ? 0 : cluster.rps > 0 ? 1 : 2);
+  const rank = (cluster) => (out(cluster) ? 0 : cluster.rps > 0 ? (cluster.success < 95 ? 1 : 2) : 3);
   return rank(one) - rank(other);
 }
 
@@ -51,6 +51,7 @@ function card(cluster) {
       ["Success", success(cluster.success)],
       ["p50", duration(cluster.p50)],
       ["p99", duration(cluster.p99)],
+      cluster.copies?.rps ? ["Copies/s", [rate(cluster.copies.rps), " ", success(cluster.copies.success)]] : null,
       ["Balancing", words(cluster.policy)],
       ["Addresses", words(cluster.resolution)],
     ]),

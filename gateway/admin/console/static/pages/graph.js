@@ -209,7 +209,7 @@ function flow(item) {
 }
 
 function legend() {
-  return h("p", { class: "sub legend" }, badge("99.9 % and more", "good"), " ", badge("95 % and more", "warn"), " ", badge("less succeed", "bad"), " ", badge("idle", "idle"));
+  return h("p", { class: "sub legend" }, "Success: ", badge("99.9 % and more", "good"), " ", badge("95 % and more, or out", "warn"), " ", badge("less", "bad"), " ", badge("idle", "idle"));
 }
 
 export const on = {

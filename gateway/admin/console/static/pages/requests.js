@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { clock, duration, when } from "../format.js";
-import { badge, facts, field, section, select, status, table, title as heading, tools } from "../parts.js";
+import { badge, facts, field, prose, section, select, status, table, title as heading, tools } from "../parts.js";
 import { waterfall } from "../waterfall.js";
 import { label } from "./routes.js";
 
@@ -50,7 +50,7 @@ function filters(view) {
     field("Cluster", h("input", { type: "search", name: "cluster", value: value("cluster") })),
     field("Endpoint", h("input", { type: "search", name: "endpoint", value: value("endpoint") })),
     field("At least ms", h("input", { type: "text", inputmode: "numeric", pattern: "[0-9]*", name: "min_ms", value: value("min_ms") })),
-    field("Request id", h("input", { type: "search", name: "find", value: "", placeholder: "from x-request-id, then Enter" })),
+    field("Request id", h("input", { type: "search", name: "find", value: "", placeholder: "id, then Enter" })),
   );
 }
 
@@ -76,9 +76,9 @@ function one(data, view) {
     back,
     h("p", { class: "ask" }, h("span", { class: "method" }, story.method), " ", h("span", { class: "path" }, story.authority, story.path), " ", status(story.status), story.flags.map((flag) => [" ", badge(flag, "warn")])),
     h("div", { class: `card why ${story.status >= 500 || !story.status ? "bad" : story.status >= 400 ? "warn" : "good"}` },
-      h("p", { class: "cause" }, sentence(story.cause)),
-      story.remedy ? h("p", null, sentence(story.remedy)) : null,
-      (story.notes ?? []).map((note) => h("p", { class: "sub" }, note)),
+      h("p", { class: "cause" }, prose(sentence(story.cause))),
+      story.remedy ? h("p", null, prose(sentence(story.remedy))) : null,
+      (story.notes ?? []).map((note) => h("p", { class: "sub" }, prose(note))),
       story.changed ? h("p", { class: "sub" }, story.changed) : null),
     section("Where the time went", null, waterfall(story, Math.max(view.width - 34, 240))),
     h("div", { class: "columns" },
@@ -86,7 +86,7 @@ function one(data, view) {
         ["Request id", h("code", null, story.id)],
         ["Began", when(story.at)],
         ["Took", duration(story.duration_ms)],
-        ["Culprit", story.culprit],
+        ["Culprit", story.culprit && prose(story.culprit)],
         ["Details", h("code", null, story.details)],
         ["Route", story.route || "none"],
         ["Written in", story.source && h("code", null, story.source)],

@@ -26,7 +26,7 @@ export function render(data, view) {
       { name: "Status", cell: (row) => status(row.status) },
       { name: "Spans", num: true, cell: (row) => 1 + row.tries },
       { name: "Took", num: true, cell: (row) => duration(row.duration_ms) },
-      { name: "Trace", cell: (row) => h("code", null, row.trace_id.slice(0, 16)) },
+      { name: "Trace", cell: (row) => h("code", null, row.trace_id) },
     ], data.traces, { key: (row) => `${row.trace_id} ${row.id}`, empty: "No request among the last ones was sampled. Send one with a traceparent header that ends in -01, or set randomSamplingPercentage in a Telemetry document." }),
   ];
 }
