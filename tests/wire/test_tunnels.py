@@ -29,7 +29,7 @@ from support.tunnels import (
     lines,
     tunnel,
 )
-from support.upstreams import settled
+from support.upstreams import LOOPS, Run, settled
 
 from gateway.control.result import Outcome
 
@@ -417,7 +417,8 @@ def test_an_open_tunnel_outlives_the_timeouts_of_its_route(tmp_path: Path) -> No
     asyncio.run(main())
 
 
-def test_a_silent_tunnel_ends_after_tunnel_idle(tmp_path: Path) -> None:
+@LOOPS
+def test_a_silent_tunnel_ends_after_tunnel_idle(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with (
             Backend(agreeing).running() as backend,
@@ -429,7 +430,7 @@ def test_a_silent_tunnel_ends_after_tunnel_idle(tmp_path: Path) -> None:
             (line,) = lines(gateway)
             assert (line["response_flags"], line["response_code_details"]) == ("SI", "tunnel_idle_timeout")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_limit_on_tunnels_is_503(tmp_path: Path) -> None:
@@ -487,8 +488,9 @@ def _reset(raw: Raw) -> None:
     raw.writer.transport.abort()
 
 
+@LOOPS
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_w06_a_client_that_vanishes_ends_its_upstream(tmp_path: Path, reset: bool) -> None:
+def test_w06_a_client_that_vanishes_ends_its_upstream(run: Run, tmp_path: Path, reset: bool) -> None:
     async def main() -> None:
         async with Backend(agreeing).running() as backend, stage(tmp_path, to(backend.port)) as gateway:
             async with tunnel(gateway) as raw:
@@ -500,10 +502,11 @@ def test_w06_a_client_that_vanishes_ends_its_upstream(tmp_path: Path, reset: boo
             await idle(gateway)
             assert lines(gateway)[0]["response_flags"] == "DC"
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_w06_a_backend_that_vanishes_ends_its_client(tmp_path: Path) -> None:
+@LOOPS
+def test_w06_a_backend_that_vanishes_ends_its_client(run: Run, tmp_path: Path) -> None:
     """Reset: the client is cut off as well."""
 
     async def main() -> None:
@@ -526,10 +529,11 @@ def test_w06_a_backend_that_vanishes_ends_its_client(tmp_path: Path) -> None:
             details = "upstream_reset_after_response_started{connection_termination}"
             assert line["response_code_details"] == details
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_direction_that_ends_leaves_the_other_open(tmp_path: Path) -> None:
+@LOOPS
+def test_a_direction_that_ends_leaves_the_other_open(run: Run, tmp_path: Path) -> None:
     """A half close is passed on behind the last byte."""
 
     async def late(call: Call) -> None:
@@ -548,7 +552,7 @@ def test_a_direction_that_ends_leaves_the_other_open(tmp_path: Path) -> None:
             (line,) = lines(gateway)
             assert (line["bytes_received"], line["bytes_sent"]) == (1_000_000, 16)
 
-    asyncio.run(main())
+    run(main())
 
 
 MUCH = 64 * 1024 * 1024
@@ -557,8 +561,9 @@ MOST_HELD = 512 * 1024
 """Bytes in hand each way: the transport's mark, and what one read brings."""
 
 
+@LOOPS
 @pytest.mark.parametrize("upwards", [True, False], ids=["up", "down"])
-def test_a_side_that_does_not_read_holds_the_other_back(tmp_path: Path, upwards: bool) -> None:
+def test_a_side_that_does_not_read_holds_the_other_back(run: Run, tmp_path: Path, upwards: bool) -> None:
     """Backpressure, bounded memory; and nothing is lost when it reads again."""
 
     async def main() -> None:
@@ -592,7 +597,7 @@ def test_a_side_that_does_not_read_holds_the_other_back(tmp_path: Path, upwards:
                     assert len(await raw.read(MUCH)) == MUCH
             await idle(gateway)
 
-    asyncio.run(main())
+    run(main())
 
 
 SENT: dict[asyncio.StreamWriter, int] = {}
