@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Connection
 
-    from gateway.config.rate_store import RedisStore
+    from gateway.config.rate_store import RedisStore, RedisTLS
 
 logger = logging.getLogger(__name__)
 
@@ -205,13 +206,9 @@ class Line:
         if tls is None:
             connection = Connection(**common)
         else:
-            connection = SSLConnection(
-                ssl_ca_certs=self._path(tls.ca_certificates),
-                ssl_certfile=self._path(tls.client_certificate),
-                ssl_keyfile=self._path(tls.private_key),
-                ssl_cert_reqs="none" if tls.insecure_skip_verify else "required",
-                **common,
-            )
+            connection = SSLConnection(**common)
+            # Its own would trust the system's authorities beside those that are named.
+            connection.ssl_context.context = await asyncio.to_thread(_context, tls, self._base)
         try:
             async with asyncio.timeout(CONNECT_WITHIN):
                 await connection.connect()  # type: ignore[no-untyped-call]
@@ -219,9 +216,6 @@ class Line:
             await connection.disconnect(nowait=True)
             raise
         return connection
-
-    def _path(self, name: str | None) -> str | None:
-        return None if name is None else str(self._base / name)
 
     async def _open(self, connection: Connection) -> None:
         """Closes the circuit, if the script answers in time: whoever cannot write must not be asked."""
@@ -304,6 +298,18 @@ class Line:
         for question in left:
             if not question.answer.done():
                 question.answer.set_exception(StoreError(reason))
+
+
+def _context(tls: RedisTLS, base: Path) -> ssl.SSLContext:
+    """Verifies the certificate and its name, unless told not to."""
+    own = tls.ca_certificates
+    context = ssl.create_default_context(cafile=None if own is None else base / own)
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.client_certificate is not None:
+        context.load_cert_chain(base / tls.client_certificate, base / (tls.private_key or ""))
+    return context
 
 
 def _told(error: Exception) -> str:

@@ -245,8 +245,10 @@ def test_a_missing_password_file_is_told(server: Redis, tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_tls_and_its_verification(tmp_path: Path) -> None:
-    """A certificate of an authority that is not the one named is refused."""
+def test_tls_and_its_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate of an authority that is not the one named is refused, though the system knows it; so is one
+    with another name. A server may want a certificate from us."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "redis" / "ca.crt"))
     certs = Certs(tmp_path)
     certs.put("redis", leaf(addresses=("127.0.0.1",)), authority())
     certs.put("other", leaf(authority("another"), dns_names=("a",)), authority("another"))
@@ -263,6 +265,16 @@ def test_tls_and_its_verification(tmp_path: Path) -> None:
             async with line(server.address, tmp_path, tls={"caCertificates": "other/ca.crt"}) as found:
                 assert "certificate verify failed" in found.reason
             async with line(server.address, tmp_path, tls={"insecureSkipVerify": True}) as found:
+                assert found.up
+            async with line(f"localhost:{server.port}", tmp_path, tls={}) as found:
+                assert "certificate is not valid for 'localhost'" in found.reason
+            async with line(server.address, tmp_path, tls={}) as found:
+                assert found.up
+        own = {"clientCertificate": "redis/tls.crt", "privateKey": "redis/tls.key"}
+        with Redis(tmp_path, *options, "--tls-auth-clients", "yes", tls=True) as server:
+            async with line(server.address, tmp_path, tls={}) as found:
+                assert not found.up
+            async with line(server.address, tmp_path, tls=own) as found:
                 assert found.up
 
     asyncio.run(main())
