@@ -84,9 +84,16 @@ spec:
 
 
 @pytest.mark.parametrize(
-    "route", ["route: [{destination: {host: app.local}}]", "directResponse: {status: 200}"]
+    ("route", "failing", "status"),
+    [
+        ("route: [{destination: {host: app.local}}]", "DENY", 500),
+        ("directResponse: {status: 418}", "DENY", 500),
+        ("directResponse: {status: 418}", "ALLOW", 418),
+    ],
 )
-def test_a_shared_limit_holds_for_the_handshake(tmp_path: Path, route: str) -> None:
+def test_a_shared_limit_holds_for_the_handshake(
+    tmp_path: Path, route: str, failing: str, status: int
+) -> None:
     """Also one that is counted elsewhere, and cannot be just now."""
     config = f"""
 apiVersion: gateway.asgi/v1
@@ -94,7 +101,7 @@ kind: GatewaySettings
 metadata: {{name: limits}}
 spec:
   accessLog: {{encoding: "OFF"}}
-  rateLimitStore: {{redis: {{address: "127.0.0.1:{dead_port()}", onFailure: DENY}}}}
+  rateLimitStore: {{redis: {{address: "127.0.0.1:{dead_port()}", onFailure: {failing}}}}}
   rateLimits: [{{name: each, requests: 1, match: {{routes: [limited]}}}}]
 ---
 {
@@ -115,4 +122,4 @@ spec:
 
     with pytest.raises(InvalidStatus) as refused:
         asyncio.run(handshake())
-    assert refused.value.response.status_code == 500
+    assert refused.value.response.status_code == status
