@@ -5,6 +5,7 @@ Lifetime: request (one scrape). Everything here runs in a thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,10 +16,14 @@ from prometheus_client.registry import Collector
 from gateway.telemetry import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values; an empty value is, to Prometheus, no label."""
+
+
+Exemplars = Mapping[int, tuple[str, float, float]]
+"""Bucket -> trace id, value, seconds since the epoch."""
 
 
 class Buckets(NamedTuple):
@@ -26,8 +31,7 @@ class Buckets(NamedTuple):
 
     counts: Sequence[int]
     total: float
-    exemplars: Mapping[int, tuple[str, float, float]] | None = None
-    """Bucket -> trace id, value, seconds since the epoch."""
+    exemplars: Exemplars | None = None
 
 
 Value = float | Buckets
@@ -59,11 +63,20 @@ def _added(metric: catalog.Metric, one: Value, other: Value) -> Value:
     if isinstance(one, Buckets):
         assert isinstance(other, Buckets)
         counts = [a + b for a, b in zip(one.counts, other.counts, strict=True)]
-        return Buckets(counts, one.total + other.total, one.exemplars or other.exemplars)
+        return Buckets(
+            counts, one.total + other.total, _newest(one.exemplars or {}, other.exemplars or {}) or None
+        )
     assert not isinstance(other, Buckets)
     if metric.kind == "counter" or metric.merge == "sum":
         return one + other
     return max(one, other) if metric.merge == "max" else min(one, other)
+
+
+def _newest(one: Exemplars, other: Exemplars) -> Exemplars:
+    return {
+        bucket: max((told for told in (one.get(bucket), other.get(bucket)) if told), key=lambda told: told[2])
+        for bucket in {**one, **other}
+    }
 
 
 def exposition(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
@@ -111,7 +124,7 @@ def _histogram(
 
 
 def to_plain(families: Iterable[Family]) -> list[Any]:
-    """As JSON can hold it; exemplars stay at home."""
+    """As JSON can hold it."""
     return [
         [
             family.metric.name,
@@ -121,12 +134,22 @@ def to_plain(families: Iterable[Family]) -> list[Any]:
             family.metric.merge,
             family.metric.bounds,
             [
-                [labels, [list(value.counts), value.total] if isinstance(value, Buckets) else value]
+                [labels, _plain(value) if isinstance(value, Buckets) else value]
                 for labels, value in family.samples.items()
             ],
         ]
         for family in families
     ]
+
+
+def _plain(value: Buckets) -> list[Any]:
+    exemplars = [[bucket, *told] for bucket, told in (value.exemplars or {}).items()]
+    return [list(value.counts), value.total, exemplars]
+
+
+def _buckets(counts: list[int], total: float, exemplars: Sequence[Any] = ()) -> Buckets:
+    told = {int(bucket): (str(trace), float(at), float(when)) for bucket, trace, at, when in exemplars}
+    return Buckets(counts, total, told or None)
 
 
 def from_plain(plain: list[Any]) -> list[Family]:
@@ -135,7 +158,7 @@ def from_plain(plain: list[Any]) -> list[Family]:
     for name, kind, text, labels, merge, bounds, samples in plain:
         metric = catalog.Metric(str(name), kind, str(text), tuple(labels), merge, tuple(bounds))
         values: dict[Labels, Value] = {
-            tuple((str(key), str(text)) for key, text in at): Buckets(value[0], value[1])
+            tuple((str(key), str(text)) for key, text in at): _buckets(*value)
             if isinstance(value, list)
             else float(value)
             for at, value in samples

@@ -87,3 +87,19 @@ def test_the_catalog_keeps_to_prometheus_names() -> None:
         assert metric.text.endswith(".")
         if metric.kind == "histogram":
             assert metric.name.endswith(("_seconds", "_milliseconds", "_bytes"))
+
+
+def test_the_newest_trace_of_all_workers_stands_beside_a_bucket() -> None:
+    """Whichever worker traced it; what an older release wrote has none."""
+    ours = Buckets([1, 1, 0, 0], 3.0, {0: ("a", 0.5, 10.0), 1: ("b", 1.5, 30.0)})
+    theirs = Buckets([1, 1, 1, 0], 6.0, {0: ("c", 0.6, 20.0), 1: ("d", 1.6, 20.0), 2: ("e", 3.0, 20.0)})
+    at = (("a", "x"),)
+    sent = json.loads(json.dumps(to_plain([Family(HISTOGRAM, {at: theirs})])))
+    (joined,) = join([[Family(HISTOGRAM, {at: ours})], from_plain(sent)])
+    found = joined.samples[at]
+    sent[0][-1][0][1] = sent[0][-1][0][1][:2]
+    (older,) = from_plain(sent)
+
+    assert isinstance(found, Buckets)
+    assert found.exemplars == {0: ("c", 0.6, 20.0), 1: ("b", 1.5, 30.0), 2: ("e", 3.0, 20.0)}
+    assert older.samples[at] == Buckets([1, 1, 1, 0], 6.0)
