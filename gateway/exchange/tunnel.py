@@ -185,9 +185,8 @@ async def run(
 
 
 def _headers(exchange: Exchange, head: ResponseHead, server: bytes) -> Headers:
-    """As `relay.respond` makes them, operations of the route applied."""
+    """As `relay.respond` makes them, operations of the route applied; like Envoy without the time it took."""
     headers = head.headers
-    headers.append((b"x-envoy-upstream-service-time", b"%d" % (exchange.service_time * 1000.0)))
     if server:
         headers.append((b"server", server))
     if exchange.set_cookie is not None:

@@ -215,4 +215,52 @@ UNTRIED = (
         "is ended at the limit",
         "one look at all connections every now and then, instead of a timer for each request",
     ),
+    Slow(
+        "a handshake for a WebSocket without one `Sec-WebSocket-Key` of 16 bytes, or with another version than 13",
+        "400",
+        "is forwarded",
+        "who reads the other one of two keys takes it for another handshake (RFC 6455 4.2.1)",
+    ),
+    Slow(
+        "an offer of WebSocket with another method than GET, or with a body",
+        "is not taken: the request is forwarded without it",
+        "is forwarded; the body's bytes are the tunnel's first",
+        "a body that becomes something else than a body is how requests are smuggled (RFC 6455 4.1)",
+    ),
+    Slow(
+        "an offer of WebSocket beside another protocol that may be ignored (h2c), or twice",
+        "is not taken: the request is forwarded without it",
+        "403",
+        "an offer may be ignored (RFC 9110 7.8)",
+    ),
+    Slow(
+        "a 101 for another protocol than was asked for, or for none",
+        "502",
+        "is relayed, and both connections are a tunnel",
+        "nobody has agreed on what is spoken there",
+    ),
+    Slow(
+        "a handshake that the backend, or the proxy, does not take",
+        "is answered on a connection that stays open; a backend's answer has `x-envoy-upstream-service-time`",
+        "is answered, and both connections are closed; there is no such header",
+        "what follows is a request like any other",
+    ),
+    Slow(
+        "the words of `connection` and the case of `upgrade` that a handshake has at the backend",
+        "`Upgrade` and `websocket`",
+        "as the client wrote them",
+        "what else `connection` names is between the client and the gateway",
+    ),
+    Slow(
+        "a client that stops sending on a WebSocket, and still reads (a half close)",
+        "the backend sees that no more comes, and may go on",
+        "both connections are closed",
+        "bytes that are on their way arrive",
+    ),
+    Slow(
+        "a WebSocket on which nobody says anything",
+        "is ended after `timeouts.tunnelIdle` (1 h)",
+        "is ended after `timeouts.streamIdle` (5 min)",
+        "a silent socket is no stalled response; Istio's gateways have no limit at all",
+    ),
 )
