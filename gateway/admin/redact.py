@@ -16,6 +16,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.http.secrets import is_secret
+
 _KEY = secrets.token_bytes(32)
 
 _SECRET_NAMES = re.compile(
@@ -23,7 +25,11 @@ _SECRET_NAMES = re.compile(
     r"|(?:api|access|auth|secret)[-_]?key)(?:$|[-_.])",
     re.IGNORECASE,
 )
-"""Names of headers, query parameters, cookies and claims whose value is a credential."""
+"""Names of headers, query parameters, cookies and claims whose value is a credential, however they are written."""
+
+_CREDENTIAL = re.compile(r"(?i)(?:bearer|basic|digest|negotiate)\s+[A-Za-z0-9._~+/=-]{6,}")
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")
+"""Values that are credentials whatever they are called."""
 
 _PRIVATE_JWK = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 """Members of a JSON Web Key that nobody else may know (RFC 7518 6.2.2, 6.3.2, 6.4.1)."""
@@ -33,6 +39,15 @@ _PRIVATE_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
 
 _NAMED = re.compile(r"\[([^\[\]]+)\]$")
+
+
+def _names_secret(name: str) -> bool:
+    """Whether what stands under `name` is a credential. Fields of documents are camelCase, so a name with a
+    dash, or without capitals, is a client's, and for those rather too much is hidden.
+    """
+    if _SECRET_NAMES.search(name):
+        return True
+    return name != "key" and ("-" in name or name.islower()) and is_secret(name)
 
 
 def mark(secret: str) -> str:
@@ -54,7 +69,7 @@ def redact(value: Any, name: str = "") -> Any:
 
 
 def _redact_map(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if _SECRET_NAMES.search(name):
+    if _names_secret(name):
         # A match on a credential: {exact: ...}, {prefix: ...}, {regex: ...}.
         return {key: _hide(item) for key, item in value.items()}
     hidden = _condition_on_secret(value)
@@ -65,7 +80,7 @@ def _condition_on_secret(value: Mapping[str, Any]) -> frozenset[str]:
     """`{key: "request.headers[authorization]", values: [...]}` of an AuthorizationPolicy."""
     key = value.get("key")
     named = _NAMED.search(key) if isinstance(key, str) else None
-    if named is not None and _SECRET_NAMES.search(named[1]):
+    if named is not None and _names_secret(named[1]):
         return frozenset({"values", "notValues", "not_values"})
     return frozenset()
 
@@ -73,8 +88,9 @@ def _condition_on_secret(value: Mapping[str, Any]) -> frozenset[str]:
 def _redact_text(value: str, name: str) -> str:
     if name == "jwks":
         return _redact_jwks(value)
-    if _SECRET_NAMES.search(name) or _PRIVATE_PEM.search(value):
+    if _names_secret(name) or _PRIVATE_PEM.search(value) or _CREDENTIAL.fullmatch(value):
         return mark(value)
+    value = _JWT.sub(lambda found: mark(found[0]), value)
     return _USERINFO.sub(lambda found: mark(found[0][:-1]) + "@", value)
 
 

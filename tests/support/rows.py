@@ -48,7 +48,7 @@ LISTED = {
     "T": range(1, 19),
     "W": range(1, 9),
     "F": range(1, 13),
-    "I": range(1, 39),
+    "I": range(1, 44),
 }  # fmt: skip
 """The rows that there must be, by letter."""
 IDS = tuple(f"{letter}{number:02}" for letter, numbers in LISTED.items() for number in numbers) + tuple(
@@ -194,8 +194,8 @@ _BY_HAND = (
     row("D24", "a forged affinity cookie", "one of the configured endpoints", "security/test_exam_invented::test_i21_affinity_is_no_address"),
     row("D25", "Hosts that are addresses, inside names, odd spellings", "404 or 400; no connection", "security/test_exam_invented::test_i05_a_host_names_a_route_and_nothing_else", "http/test_path::test_a_redirect_never_names_a_foreign_host"),
     row("D26", "DNS answers that change, fail, or are many", "followed within bounds; the last good one stays", "upstream/test_dns::test_a_failure_or_an_empty_answer_keeps_the_last_good_one", "upstream/test_dns::test_a_thousand_addresses_are_bounded_and_repeated_ones_are_one"),
-    row("D27", "the admin listener from a web page; on the public port", "421, 403; 404", "admin/test_listener::test_a_rebound_name_is_refused", "admin/test_listener::test_a_write_without_the_header_is_refused", "admin/test_listener::test_the_index_escapes_what_it_did_not_write", "security/test_exam_invented::test_i14_internal_pages_are_not_on_the_public_listener", result=f"{PARTLY}: on loopback, and on by default; no token"),
-    row("D28", "secrets in dumps", "`[redacted sha256:…]`", "security/test_exam_secrets::test_no_secret_shows_anywhere", "admin/test_listener::test_the_dump_shows_what_serves_without_secrets"),
+    row("D27", "the admin listener from a web page; on the public port", "421, 403; 404", "security/test_exam_admin::test_d27_a_rebound_name_is_refused", "security/test_exam_admin::test_d27_another_site_s_form_changes_nothing", "security/test_exam_admin::test_d27_names_of_the_configuration_are_no_markup", "admin/test_listener::test_a_rebound_name_is_refused", "admin/test_listener::test_a_write_without_the_header_is_refused", "admin/test_listener::test_the_index_escapes_what_it_did_not_write", "security/test_exam_invented::test_i14_internal_pages_are_not_on_the_public_listener", result=f"{PARTLY}: on loopback, and on by default; no token"),
+    row("D28", "secrets in dumps", "`[redacted sha256:…]`", "security/test_exam_admin::test_d28_no_secret_of_the_configuration_is_shown", "security/test_exam_secrets::test_no_secret_shows_anywhere", "admin/test_listener::test_the_dump_shows_what_serves_without_secrets"),
     row("D29", "links that are swapped, names that leave their folder", "read once a generation; refused", "security/test_exam_load::test_d11_d12_d29_a_hostile_file_changes_nothing", "control/test_watch::test_a_link_above_the_file_is_followed", "tls/test_credentials::test_a_name_stays_in_its_folder"),
     row("D30", "memory under many keys, names, tokens", "bounded", "security/test_exam_load::test_d30_what_clients_send_is_not_kept", "security/test_rate_bucket::test_the_number_of_keys_is_bounded", "security/test_jwt_cache::test_the_cache_is_bounded_in_bytes", "http/test_lines::test_the_memory_is_bounded", result=f"{HOLDS}; the suite sends thousands of requests, not a million"),
     row("D31", "a limit walked around by addresses and spellings", "429 all the same", "security/test_exam_authz::test_an_address_is_not_claimed", "security/test_exam_authz::test_a_key_is_the_value_and_nothing_else", "security/test_exam_authz::test_a_path_as_key_is_canonical", "security/test_exam_invented::test_i20_a_limit_is_not_walked_around_by_claims_of_the_client", "security/test_rate_key::test_addresses"),
@@ -265,6 +265,11 @@ _BY_HAND = (
     row("I36", "line ends in headers of the service", "no second header", "security/test_exam_authz::test_headers_of_the_service_are_not_split"),
     row("I37", "a path that leaves the service's prefix", "canonical, or 400", "security/test_exam_authz::test_the_service_sees_the_path_that_is_forwarded"),
     row("I38", "a file of configuration or policies that is written in place", "never served by halves", "security/test_exam_load::test_a_file_that_is_being_written_is_not_served"),
+    row("I39", "admin: Host none, twice, in the target", "400; the one that counts", "security/test_exam_admin::test_d27_one_host_is_named"),
+    row("I40", "admin: a preflight of another site", "no permission", "security/test_exam_admin::test_d27_no_permission_for_other_origins"),
+    row("I41", "admin: paths out of the console's folder", "404", "security/test_exam_admin::test_d27_files_outside_the_console_are_not_served"),
+    row("I42", "admin: CONNECT, TRACE, addresses of others", "refused", "security/test_exam_admin::test_the_listener_is_not_a_proxy"),
+    row("I43", "admin: 150 silent connections", "clients of the gateway do not notice", "security/test_exam_admin::test_a_crowd_at_the_admin_listener_is_the_listener_s_own"),
 )  # fmt: skip
 
 ROWS: tuple[Row, ...] = (*_of_requests(), *_of_responses(), *_BY_HAND)
