@@ -25,7 +25,7 @@ _SECRET_NAMES = re.compile(
     r"|(?:api|access|auth|secret)[-_]?key)(?:$|[-_.])",
     re.IGNORECASE,
 )
-"""Names of headers, query parameters, cookies and claims whose value is a credential, however they are written."""
+"""Names of headers, parameters, cookies and claims whose value is a credential, however they are written."""
 
 _CREDENTIAL = re.compile(r"(?i)(?:bearer|basic|digest|negotiate)\s+[A-Za-z0-9._~+/=-]{6,}")
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")

@@ -56,6 +56,7 @@ _CONNECTION_WORDS = frozenset(
 _METHODS_REFUSED = frozenset({"CONNECT", "TRACE"})
 _is_method = re.compile(r"[A-Z][A-Z0-9_-]{0,31}").fullmatch
 _is_digits = re.compile(rb"[0-9]{1,18}").fullmatch
+_has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _is_request_id = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}").fullmatch
 MOST_REMEMBERED = 2048
 """Distinct header names whose kind is kept; clients choose names, so there is a limit."""
@@ -64,6 +65,7 @@ BAD_HOST = bad_request("invalid_host_header")
 BAD_FRAMING = bad_request("invalid_framing")
 BAD_CONNECTION = bad_request("connection_header_names_protected_header")
 BAD_NAME = bad_request("header_name_with_underscore", close=False)
+BAD_VALUE = bad_request("header_value_with_control_character")
 BAD_METHOD = bad_request("invalid_method")
 NOT_ALLOWED = bad_request("method_not_allowed", status=405)
 TOO_MANY_HEADERS = bad_request("request_headers_too_many", status=431)
@@ -228,6 +230,8 @@ class Hygiene:
             return TOO_MANY_HEADERS
         if sum(len(name) + len(value) + 4 for name, value in headers) > self._head_bytes:
             return TOO_LARGE_HEAD
+        if _has_control(b"".join([value for _, value in headers])):
+            return BAD_VALUE
         names = [name for name, _ in headers]
         if names.count(b"host") > 1:
             return BAD_HOST

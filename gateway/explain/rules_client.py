@@ -51,6 +51,11 @@ MALFORMED = (
         "rename the header, or set `underscoreHeaders: ALLOW` or DROP in GatewaySettings",
     ),
     _refused(
+        "header_value_with_control_character",
+        "the value of a header has control characters, which backends read in different ways",
+        SMUGGLING,
+    ),
+    _refused(
         "method_not_allowed|invalid_method|method",
         "the gateway does not take the method {method}",
         "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
