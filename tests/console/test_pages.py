@@ -285,3 +285,15 @@ def test_the_head_of_a_page_names_workers_that_are_not_well(wide: Tab, live: Liv
     words = wide.run("[...document.querySelectorAll('#frame > *')].map((part) => part.innerText)")
     assert words[2:5] == ["3 workers", "worker 1 silent", "worker 2 behind"]
     assert wide.complaints == []
+
+
+def test_an_endpoint_that_fails_is_not_shown_as_well(wide: Tab, live: Live) -> None:
+    """It is in rotation still, and every one of its last requests failed."""
+    for _ in range(3):
+        live.do(live.stage.ask("reviews", "/evil/fail"))
+    show(wide, live, "clusters")
+
+    wide.wait(
+        "[...document.querySelectorAll('main .badge.bad')].some((badge) => badge.textContent === 'failing')"
+    )
+    assert "gets requests still" in wide.run("document.querySelector('main').innerText")

@@ -70,8 +70,12 @@ function card(cluster) {
   );
 }
 
-/** Ejected endpoints say why and for how long still; the seconds left are the gateway's, asked for anew each second. */
+/**
+ * Ejected endpoints say why and for how long still; the seconds left are the gateway's, asked for anew each second.
+ * One that fails and is not ejected is no good sight in green.
+ */
 function health(endpoint) {
+  if (endpoint.health === "healthy" && endpoint.rps > 0 && endpoint.success < 95) return [badge("failing", "bad"), h("span", { class: "sub" }, "gets requests still")];
   if (endpoint.health === "healthy") return badge("healthy", "good");
   const left = endpoint.ejected_for ?? endpoint.returns_in;
   return [

@@ -18,7 +18,7 @@ export function render(data) {
     heading("Identities and certificates"),
     section("Certificates", null, table("Certificates", [
       { name: "Certificate", head: true, className: "grow", cell: (item) => [h("strong", null, item.subject), h("span", { class: "sub" }, h("code", null, item.credential))] },
-      { name: "Names", className: "grow", cell: (item) => h("ul", { class: "plain" }, item.names.map((name) => h("li", null, h("code", null, name)))) },
+      { name: "Names", className: "grow", cell: (item) => !item.names.length ? h("span", { class: "muted" }, "none") : h("ul", { class: "plain" }, item.names.map((name) => h("li", null, h("code", null, name)))) },
       { name: "Which is", cell: (item) => item.role },
       { name: "Ends", cell: (item) => ends(item, data.now) },
     ], data.certificates, { key: (item) => `${item.credential} ${item.role} ${item.subject} ${item.serial}`, empty: "The configuration names no certificate: clients and endpoints are spoken to in plain text." })),
