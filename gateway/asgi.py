@@ -20,6 +20,7 @@ from gateway.control.pauses import considerate
 from gateway.exchange.downstream import AsgiDownstream
 from gateway.exchange.spine import Spine
 from gateway.exchange.wrapped import AppDownstream, WrappedSpine
+from gateway.http.turn import Turn
 from gateway.inner_lifespan import InnerLifespan
 from gateway.telemetry.record import Telemetry
 from gateway.telemetry.recorder import Recorder
@@ -190,8 +191,6 @@ class Gateway:
         spine.shadows.tell = self.telemetry.copied
         self.telemetry.tunnels = lambda: spine.tunnels.open
         self._serve = self.telemetry.around(spine.serve, control.snapshot.config.settings.spec)
-        if self._app is None:
-            self.direct = self._serve
         await self._start_admin()
         self._loop = asyncio.get_running_loop()
 
@@ -205,6 +204,7 @@ class Gateway:
             self._spine = None
         await self.control.stop()
         self._control = self._given  # a stopped one cannot start again
+        Turn.of(asyncio.get_running_loop()).flush()
         self.telemetry.close()
         if self._siblings is not None:
             self._siblings.leave()

@@ -30,6 +30,7 @@ from gateway.http.flags import Flag
 from gateway.http.grpc import for_call, is_call
 from gateway.http.parking import parked
 from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, Reply
+from gateway.http.turn import Turn
 from gateway.security.jwt_failure import Undecided
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
 from gateway.upstream.connection import NO_BODY as NO_UPLOAD
@@ -84,6 +85,7 @@ class Spine:
         self._clock = clock
         self._rng = rng or random.SystemRandom()
         self._policy: Policy | None = None
+        self._turn: Turn | None = None
         self._dice = random.Random(self._rng.getrandbits(64))  # noqa: S311 - dice, not secrets
         self._draw = self._dice.getrandbits
         self._deadlines = Deadlines(clock)
@@ -129,7 +131,10 @@ class Spine:
             downstream.abort()
         finally:
             exchange.ended_at = self._clock()
-            self._record(exchange)  # 11
+            if downstream.resume is None or self._turn is None:
+                self._record(exchange)  # 11
+            else:
+                self._turn.record(self._record, exchange)
 
     async def close(self, grace: float = 0.0) -> None:
         """Lets copies that are on their way finish for `grace` seconds, then ends them."""
@@ -141,6 +146,7 @@ class Spine:
         self.shadows.most_copies, self.shadows.most_bytes = limits.mirror_copies, limits.mirror_bytes
         self.tunnels.most = limits.tunnels
         policy = self._policy = Policy(snapshot)
+        self._turn = Turn.of(asyncio.get_running_loop())
         return policy
 
     def _decide(self, exchange: Exchange, listener: Listener) -> Reply | None:

@@ -10,6 +10,7 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.http.turn import Turn
 from gateway.server.limits import Limits
 from gateway.server.refusal import Refusals
 from gateway.server.sweeper import Sweeper
@@ -56,6 +57,7 @@ class Edge:
         "sends_date",
         "server_line",
         "sweeper",
+        "turn",
     )
 
     def __init__(
@@ -69,6 +71,7 @@ class Edge:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.loop = loop
+        self.turn = Turn.of(loop)
         self.app: Application = config.loaded_app
         self.direct: Direct | None = getattr(config.loaded_app, "direct", None)
         """An application of our own kind, which takes streams; None: `app` is called the ASGI way."""

@@ -67,6 +67,7 @@ class EdgeProtocol(asyncio.Protocol):
         "edge",
         "peer",
         "place",
+        "posted",
         "scheme",
         "server",
         "server_state",
@@ -100,6 +101,8 @@ class EdgeProtocol(asyncio.Protocol):
         self.place: Place
         """The connection as requests see it."""
         self.write_paused = False
+        self.posted = False
+        """A response leaves at the end of this turn of the loop."""
         self._limits: Limits = self.edge.follow_settings()
         self._phase = HEAD
         self._head: HeadReader | None = None
@@ -160,6 +163,7 @@ class EdgeProtocol(asyncio.Protocol):
         """The client sends no more. A client that is gone looks the same, so it is taken for gone, as Envoy
         and nginx do; asyncio then closes the transport.
         """
+        self._settle()
         self._leave()
 
     def data_received(self, data: bytes) -> None:
@@ -180,6 +184,8 @@ class EdgeProtocol(asyncio.Protocol):
         self.write_paused = True
         self._unsent = self.transport.get_write_buffer_size()
         self.deadline = self.edge.sweeper.after(self._limits.stream_idle)
+        if self._phase == HEAD and self._head is None:
+            self._phase = WHOLE  # A response left behind its request's time: the next one waits for its turn.
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -219,6 +225,17 @@ class EdgeProtocol(asyncio.Protocol):
             self._drained.append(waiter)
             await waiter
 
+    def send_posted(self, data: bytes) -> None:
+        """The turn of the loop is over: a response leaves."""
+        self.posted = False
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def _settle(self) -> None:
+        """Nothing that comes now may overtake the last response, or cut it off."""
+        if self.posted:
+            self.edge.turn.flush()
+
     def body_taken(self) -> None:
         """The application has taken the request body there was, and may be given more."""
         if self._phase == BODY:
@@ -257,6 +274,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def expire(self) -> None:
         """The sweeper found the deadline passed."""
+        self._settle()
         if self._phase == DEAF or self.write_paused:
             unsent, self._unsent = self._unsent, self.transport.get_write_buffer_size()
             if self._unsent < unsent:  # slow, but the client reads
@@ -294,6 +312,11 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _read_head(self, data: bytes, at: int) -> None:
         """Takes bytes of a head, from `data[at]` on; with its last one, starts the request."""
+        if self.posted:
+            self._settle()
+            if self._phase != HEAD:  # The client does not read.
+                self._keep(data, at)
+                return
         if self._head is None:
             end = data.find(BLANK_LINE, at) + 4
             head = plain_head(data, at, end, self._limits, self._section) if end > 3 else None
@@ -417,6 +440,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _close(self) -> None:
         """Closes once everything written has been sent."""
+        self._settle()
         if self._phase == BODY or self._ahead:
             self._linger()
             return

@@ -240,7 +240,8 @@ class Stream:
             edge = protocol.edge
             if dated and not (self.more or edge.draining or edge.extra_lines):
                 self._state = STREAMING
-                self.transport.write(response.whole(status, headers, body))
+                protocol.posted = True
+                edge.turn.write(protocol.send_posted, response.whole(status, headers, body))
                 self._complete()
                 return None
         self._block = response.joined(status, headers)

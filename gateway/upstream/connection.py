@@ -11,6 +11,7 @@ import select
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.http.parking import parked
+from gateway.http.turn import Turn
 from gateway.upstream.errors import (
     BrokenOff,
     Stalled,
@@ -57,9 +58,9 @@ ENOUGH = 64 * 1024
 TOO_MUCH = 256 * 1024
 """The same when somebody waits: uvloop may deliver several pieces before the waiting task runs."""
 
-_IDLE, _HEAD, _BODY, _DONE, _CLOSED, _ASKING, _SWITCHED = range(7)
+_IDLE, _HEAD, _BODY, _DONE, _CLOSED, _ASKING, _SWITCHED, _POSTED = range(8)
 """Where the response is: none asked for, head awaited, body under way, complete, connection closed; or the
-head of one that may be 101, and what follows that."""
+head of one that may be 101, and what follows that; or the request leaves at the end of this turn."""
 
 
 class Connection(asyncio.Protocol):
@@ -70,7 +71,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_buffered", "_chunked", "_config", "_error", "_head", "_held", "_interim", "_loop", "_partial",
         "_passed", "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_seen", "_state",
-        "_still_since", "_to_head", "_transport", "_unsent", "_writer", "_writes_paused", "counted",
+        "_still_since", "_to_head", "_transport", "_turn", "_unsent", "_writer", "_writes_paused", "counted",
         "endpoint", "idle_at", "local_address", "opened_at", "request_sent", "response_started", "resume",
         "reused", "socket", "tls",
     )  # fmt: skip
@@ -94,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._config = config
         self._requests = 0
         self._loop: asyncio.AbstractEventLoop
+        self._turn: Turn
         self._transport: Any = None
         self._poll: Any = None
         self._state = _IDLE
@@ -118,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._still_since = 0.0
 
     def __repr__(self) -> str:
-        state = ("idle", "awaiting head", "receiving", "complete", "closed", "asking", "switched")[
+        state = ("idle", "awaiting head", "receiving", "complete", "closed", "asking", "switched", "posted")[
             self._state
         ]
         return (
@@ -131,15 +133,23 @@ class Connection(asyncio.Protocol):
         """Sends the complete request head, blank line included; raises UpstreamError on a dead connection."""
         if self._state != _IDLE:
             raise terminated(sent=False)
-        self._state = _HEAD
         self._head = None
         self._interim = 0
         self._to_head = method == "HEAD"
         self._unsent = body
         self._requests += 1
         self.response_started = False
-        self.request_sent = True
-        self._transport.write(head)
+        self._state = _POSTED
+        if body == NO_BODY:
+            self._turn.write(self._depart, head)
+        else:
+            self._depart(head)
+
+    def _depart(self, head: bytes) -> None:
+        if self._state == _POSTED:  # nobody gave it up in the meantime
+            self._state = _HEAD
+            self.request_sent = True
+            self._transport.write(head)
 
     async def write(self, chunk: bytes) -> None:
         """Sends a piece of the request body, waiting while the socket is full.
@@ -181,7 +191,9 @@ class Connection(asyncio.Protocol):
 
     def ask_to_switch(self) -> None:
         """The head just sent asks for WebSocket: 101 may answer it, and is the end of HTTP here."""
-        self._state = _ASKING
+        self._turn.flush()
+        if self._state == _HEAD:
+            self._state = _ASKING
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
         """After 101: the transport, for another protocol to take, and the bytes that came behind the head.
@@ -371,6 +383,7 @@ class Connection(asyncio.Protocol):
         """Called once by the loop."""
         self._transport = transport
         self._loop = asyncio.get_running_loop()
+        self._turn = Turn.of(self._loop)
         self.socket = transport.get_extra_info("socket")
         self._poll = select.poll()
         self._poll.register(self.socket.fileno(), select.POLLIN)
@@ -424,8 +437,8 @@ class Connection(asyncio.Protocol):
                 self._take_verdict(data)
             elif self._state == _SWITCHED:
                 self._keep(data)
-            else:
-                self._shut(None)
+            else:  # nobody has asked for it, or not yet
+                self._shut(terminated(sent=False) if self._state == _POSTED else None)
                 return
         except UpstreamError as error:
             self._shut(error)

@@ -64,7 +64,9 @@ class Connection:
     """An EdgeProtocol on a MemoryTransport, in the running event loop."""
 
     def __init__(self, app: Any, limits: Limits | None = None) -> None:
-        config = uvicorn.Config(app, http=EdgeProtocol, log_config=None, lifespan="off", ws="none")
+        config = uvicorn.Config(
+            app, http=EdgeProtocol, log_config=None, lifespan="off", ws="none", proxy_headers=False
+        )
         config.load()
         loop = asyncio.get_running_loop()
         state: dict[str, Any] = {}

@@ -122,6 +122,16 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
+async def at_rest(count: Any) -> int:
+    """Waits until `count()` has begun and grows no more."""
+    async with asyncio.timeout(10):
+        before = -1
+        while not count() or before != count():
+            before = count()
+            await asyncio.sleep(0.05)
+        return before
+
+
 async def until(condition: Any) -> None:
     """Lets the loop run until `condition()` holds; the test's own timeout bounds it."""
     async with asyncio.timeout(10):

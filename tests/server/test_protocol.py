@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from memory import Connection
-from serving import Echo, reply, run, serving, until
+from serving import Echo, at_rest, reply, run, serving, until
 from support.raw import CutOff, Raw, talk
 
 from gateway.server.edge import SETTINGS
@@ -40,16 +40,6 @@ def start(status: int = 200, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
 
 def body(data: bytes = b"", *, more: bool = False) -> dict[str, Any]:
     return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-async def at_rest(count: Any) -> int:
-    """Waits until `count()` has begun and grows no more."""
-    async with asyncio.timeout(10):
-        before = -1
-        while not count() or before != count():
-            before = count()
-            await asyncio.sleep(0.05)
-        return before
 
 
 # --- scope

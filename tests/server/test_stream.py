@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import uvicorn
+from memory import Connection
+from serving import at_rest, until
 from support.raw import Raw
 
 from gateway.http.parking import parked
@@ -233,3 +235,93 @@ def test_a_contradicting_length_is_an_error_of_the_application(caplog: pytest.Lo
 
     asyncio.run(main())
     assert "shorter than Content-Length" in caplog.text
+
+
+# --- whole responses, which leave at the end of the turn of the loop
+
+
+def whole(body: bytes = b"hello") -> Direct:
+    """Relays a response that has arrived whole."""
+
+    async def direct(stream: Stream) -> None:
+        headers = [(b"content-length", b"%d" % len(body)), (b"date", b"today")]
+        stream.relay(200, headers, len(body), True, body, last=True)
+
+    return direct
+
+
+def test_what_is_refused_does_not_overtake_the_answer_before() -> None:
+    """A good and a bad request in one turn: 200, then 400, then the end."""
+
+    async def main() -> None:
+        connection = Connection(Application(whole()))
+        connection.protocol.data_received(GET)
+        assert connection.sent == b""
+        connection.protocol.data_received(b"BAD\r\n\r\n")
+        await connection.settle()
+        assert [part[:12] for part in connection.sent.split(b"HTTP/1.1 ")[1:]] == [
+            b"200 OK\r\ncont",
+            b"400 Bad Requ",
+        ]
+        await connection.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["eof", "shutdown", "expire"])
+def test_no_end_cuts_the_answer_off(end: str) -> None:
+    """A client that sends no more, a server that stops, a deadline: all behind what was to be sent."""
+
+    async def main() -> None:
+        connection = Connection(Application(whole()))
+        connection.protocol.data_received(GET)
+        if end == "eof":
+            connection.protocol.eof_received()
+        elif end == "shutdown":
+            connection.protocol.shutdown()
+        else:
+            connection.protocol.expire()
+        assert connection.sent.endswith(b"hello")
+        assert connection.transport.ended == ("" if end == "eof" else "close")
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def test_a_client_that_is_gone_is_not_written_to() -> None:
+    async def main() -> None:
+        connection = Connection(Application(whole()))
+        connection.protocol.data_received(GET)
+        connection.transport.abort()
+        await connection.settle()
+        assert connection.sent == b""
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def test_whole_answers_that_nobody_reads_stop_the_next_request() -> None:
+    """A client that asks and asks, and never reads, fills its buffers once, not ours for ever."""
+
+    async def main() -> None:
+        served = 0
+        relay = whole(b"x" * 60_000)
+
+        async def direct(stream: Stream) -> None:
+            nonlocal served
+            served += 1
+            await relay(stream)
+
+        async with serving(direct) as (port, state), Raw(port) as raw:
+            for _ in range(1000):
+                raw.writer.write(GET)
+            assert await at_rest(lambda: served) < 200
+            (connection,) = state.connections
+            assert connection.write_paused
+            assert connection.transport.get_write_buffer_size() < 400_000
+            before = served
+            for _ in range(before + 1):
+                assert len((await raw.response()).body) == 60_000
+            await until(lambda: served > before)
+
+    asyncio.run(main())

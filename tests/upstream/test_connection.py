@@ -109,6 +109,7 @@ def test_any_cutting_of_a_response_reads_the_same(kind: str, data: st.DataObject
         async with RecordingBackend() as backend:
             connection = await connect(backend.port)
             connection.start(GET, method="GET", body=NO_BODY)
+            await asyncio.sleep(0)
             for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
                 connection.data_received(raw[begin:end])
             if kind == "close":
@@ -162,6 +163,7 @@ def test_a_head_in_pieces_leaves_nothing_for_the_next_response() -> None:
             connection = await connect(backend.port)
             for _ in range(2):
                 connection.start(GET, method="GET", body=NO_BODY)
+                await asyncio.sleep(0)
                 for piece in (HELLO[:9], HELLO[9:30], HELLO[30:]):
                     connection.data_received(piece)
                 assert (await connection.response()).status == 200
@@ -419,6 +421,7 @@ def test_what_came_before_the_cut_is_read_first() -> None:
         async with RecordingBackend() as backend:
             connection = await connect(backend.port)
             connection.start(GET, method="GET", body=NO_BODY)
+            await asyncio.sleep(0)
             connection.data_received(STARTED)
             connection.eof_received()
             assert (await connection.response()).status == 200
@@ -524,9 +527,41 @@ def test_abort_without_a_reason_is_a_local_reset() -> None:
         async with RecordingBackend() as backend:
             connection = await connect(backend.port)
             connection.start(GET, method="GET", body=NO_BODY)
+            await asyncio.sleep(0)
             connection.abort()
             error = await failure(connection.response())
             assert (error.flag, error.reason, error.sent) == (Flag.LOCAL_RESET, "local reset", True)
+
+    asyncio.run(main())
+
+
+def test_a_request_that_was_given_up_in_its_own_turn_is_never_sent() -> None:
+    """It waits for the end of the turn of the loop; the backend hears nothing of it."""
+
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port)
+            link = await backend.link()
+            connection.start(GET, method="GET", body=NO_BODY)
+            connection.abort()
+            error = await failure(connection.response())
+            assert (error.flag, error.sent) == (Flag.LOCAL_RESET, False)
+            assert await link.closed() == b""
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_comes_before_the_request_leaves_is_not_its_answer() -> None:
+    """What a backend sends unasked must not reach the next user (response poisoning)."""
+
+    async def main() -> None:
+        async with RecordingBackend() as backend:
+            connection = await connect(backend.port)
+            connection.start(GET, method="GET", body=NO_BODY)
+            connection.data_received(HELLO)
+            error = await failure(connection.response())
+            assert (error.flag, error.sent) == (Flag.UPSTREAM_TERMINATION, False)
+            assert connection.closed
 
     asyncio.run(main())
 
