@@ -101,7 +101,8 @@ server, or where the gateway is middleware of an application on such a server, i
 start. The whole corpus is played against both of uvicorn's own parsers as well; what differs is listed. What smuggles
 (two lengths, a length and an encoding, broken chunks) is refused on all of them.
 
-Only our own server gives: deadlines of heads and bodies, limits before the head is complete, refusal of unknown upgrades and
+Only our own server gives (`security/test_exam_more.py::test_plain_uvicorn_gives_what_only_a_server_can` plays them against a plain
+`uvicorn gateway.app:app`): deadlines of heads and bodies, limits before the head is complete, refusal of unknown upgrades and
 of HTTP/1.0, one answer to each pipelined request, `Expect` judged, absolute-form judged by its authority (httptools drops it), and TLS of Gateway documents.
 
 | case | `gateway run` | httptools | h11 |

@@ -250,3 +250,36 @@ def test_a_path_as_key_is_canonical(house: House) -> None:
     """Spellings of one path share a bucket; a query is no part of it."""
     spellings = [b"/each", b"/%65ach", b"//each", b"/x/../each?y=1", b"/each?z"]
     assert statuses(house, *(get(CLOSE, target=target) for target in spellings)) == [200, 200, 429, 429, 429]
+
+
+def test_what_one_request_was_given_the_next_one_has_not(house: House) -> None:
+    """The same header section on one connection, again and again: what the service gave for one path is gone
+    with that request, and so is what was taken away; every request has an id of its own.
+    """
+    section = b"X-User: root\r\nX-Shown: 1\r\nX-Team-Shop: 9\r\n"
+    targets = (
+        b"/closed/user",
+        b"/plain",
+        b"/closed/ok",
+        b"/plain",
+        b"/closed/user",
+        b"/open/error",
+        b"/plain",
+    )
+    told = house.ask(
+        b"".join(get(section, target=target) for target in targets) + get(CLOSE, target=b"/plain")
+    )
+    assert told.statuses == (200,) * 8
+    assert [(item.values(b"x-user"), item.values(b"x-team-shop")) for item in told.seen] == [
+        ([b"alice"], [b"1"]),
+        ([b"root"], [b"9"]),
+        ([], []),
+        ([b"root"], [b"9"]),
+        ([b"alice"], [b"1"]),
+        ([], [b"9"]),
+        ([b"root"], [b"9"]),
+        ([], []),
+    ]
+    ids = [request.values(b"x-request-id")[0] for request in told.seen]
+    assert len(set(ids)) == 8
+    assert all(len(request.values(b"x-forwarded-for")) == 1 for request in told.seen)

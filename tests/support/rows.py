@@ -48,7 +48,7 @@ LISTED = {
     "T": range(1, 19),
     "W": range(1, 9),
     "F": range(1, 13),
-    "I": range(1, 57),
+    "I": range(1, 64),
 }  # fmt: skip
 """The rows that there must be, by letter."""
 IDS = tuple(f"{letter}{number:02}" for letter, numbers in LISTED.items() for number in numbers) + tuple(
@@ -128,7 +128,7 @@ _BY_HAND = (
     row("C07", "method override, X-Original-URL, X-Rewrite-URL", "addresses removed; overrides mean nothing here", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
     row("C08", "Proxy, Proxy-Authorization, Keep-Alive, TE", "removed", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
     # -- responses beyond the corpus
-    row("R23", "a line end in a value that a template writes", "the value is left out", "security/test_exam_tokens::test_r23_a_claim_in_a_template", "routing/test_header_ops::test_a_value_never_starts_another_header", "security/test_exam_invented::test_i07_an_echoed_value_stays_a_value"),
+    row("R23", "a line end in a value that a template writes", "the value is left out", "security/test_exam_more::test_templates_repeat_nothing_that_ends_a_line", "security/test_exam_tokens::test_r23_a_claim_in_a_template", "routing/test_header_ops::test_a_value_never_starts_another_header", "security/test_exam_invented::test_i07_an_echoed_value_stays_a_value"),
     row("R24", "a client that reads a byte a second", "bounded buffers, reading pauses, cut off when nothing moves", "security/test_exam_limits::test_r24_a_client_that_reads_nothing", "upstream/test_connection::test_a_large_download_is_held_back_while_nobody_reads", "server/test_protocol::test_a_client_that_reads_nothing_for_five_minutes_is_cut_off"),
     row("R25", "an answer while the client still uploads", "delivered; the connection is not used again", "security/test_exam_limits::test_r25_an_answer_while_the_client_uploads", "upstream/test_connection::test_an_answer_during_the_upload_is_delivered_and_ends_the_connection", "server/test_protocol::test_an_early_answer_to_a_long_upload_arrives_and_closes"),
     # -- tokens
@@ -186,13 +186,13 @@ _BY_HAND = (
     row("D16", "a long upload on a route with retries", "bounded; sent once", "wire/test_retries::test_a_body_that_is_too_long_to_keep_is_sent_once_and_the_log_says_so"),
     row("D17", "clients that leave at every stage", "nothing leaks", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing", "wire/test_exchange::test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing"),
     row("D18", "an idle connection that closes under a request", "repeated once where that is safe", "wire/test_exchange::test_an_idle_connection_that_closes_under_a_request_costs_it_nothing", "exchange/test_retry::test_a_post_survives_a_stale_connection_only_before_its_body"),
-    row("D19", "slow mirrors; credentials in copies", "bounded; removed", "wire/test_mirrors::test_a_slow_mirror_holds_nobody_up_and_gets_a_bounded_number", "wire/test_mirrors::test_a_mirror_gets_the_whole_request_without_its_credentials"),
+    row("D19", "slow mirrors; credentials in copies", "bounded; removed", "security/test_exam_more::test_a_copy_holds_no_credential", "wire/test_mirrors::test_a_slow_mirror_holds_nobody_up_and_gets_a_bounded_number", "wire/test_mirrors::test_a_mirror_gets_the_whole_request_without_its_credentials"),
     row("D20", "faults ordered by a client's header", "removed, unheard", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
     row("D21", "line ends, escapes and lookups in the log", "one value of one line; at most 4 KiB", "security/test_exam_load::test_d21_a_long_path_is_a_short_value", "security/test_exam_invented::test_i15_what_a_client_says_stays_in_its_line_of_the_log", "telemetry/test_lines::test_whatever_a_client_sends_stays_one_value_of_one_text_line", "telemetry/test_lines::test_long_values_are_cut"),
     row("D22", "labels that clients choose", "no new series; a limit", "security/test_exam_load::test_d22_clients_make_no_series", "telemetry/test_counters::test_what_clients_choose_makes_no_new_series", "telemetry/test_counters::test_beyond_the_limit_requests_are_counted_together"),
     row("D23", "broken trace contexts; sampling ordered by a client", "a new trace; our decision", "security/test_exam_load::test_d23_trace_headers_break_nothing", "telemetry/test_sampling::test_callers_cannot_have_everything_traced", "telemetry/test_tracing::test_a_broken_context_begins_a_new_trace"),
     row("D24", "a forged affinity cookie", "one of the configured endpoints", "security/test_exam_invented::test_i21_affinity_is_no_address"),
-    row("D25", "Hosts that are addresses, inside names, odd spellings", "404 or 400; no connection", "security/test_exam_invented::test_i05_a_host_names_a_route_and_nothing_else", "http/test_path::test_a_redirect_never_names_a_foreign_host"),
+    row("D25", "Hosts that are addresses, inside names, odd spellings", "404 or 400; no connection", "security/test_exam_more::test_redirects_lead_where_the_configuration_says", "security/test_exam_invented::test_i05_a_host_names_a_route_and_nothing_else", "http/test_path::test_a_redirect_never_names_a_foreign_host"),
     row("D26", "DNS answers that change, fail, or are many", "followed within bounds; the last good one stays", "upstream/test_dns::test_a_failure_or_an_empty_answer_keeps_the_last_good_one", "upstream/test_dns::test_a_thousand_addresses_are_bounded_and_repeated_ones_are_one"),
     row("D27", "the admin listener from a web page; on the public port", "421, 403; 404", "security/test_exam_admin::test_d27_a_rebound_name_is_refused", "security/test_exam_admin::test_d27_another_site_s_form_changes_nothing", "security/test_exam_admin::test_d27_names_of_the_configuration_are_no_markup", "admin/test_listener::test_a_rebound_name_is_refused", "admin/test_listener::test_a_write_without_the_header_is_refused", "admin/test_listener::test_the_index_escapes_what_it_did_not_write", "security/test_exam_invented::test_i14_internal_pages_are_not_on_the_public_listener", result=f"{PARTLY}: on loopback, and on by default; no token"),
     row("D28", "secrets in dumps", "`[redacted sha256:…]`", "security/test_exam_admin::test_d28_no_secret_of_the_configuration_is_shown", "security/test_exam_secrets::test_no_secret_shows_anywhere", "admin/test_listener::test_the_dump_shows_what_serves_without_secrets"),
@@ -218,12 +218,12 @@ _BY_HAND = (
     row("F01", "trailers that are merged into headers", "dropped", "security/test_exam_limits::test_d04_f01_trailers_are_nobody_s_headers", "server/test_corpus::test_trailers_never_become_headers", "wire/test_exchange::test_request_trailers_never_become_headers"),
     row("F02", "left-over bytes for the next request", "the connection is closed", "security/test_exam_responses::test_leftovers_that_come_late_reach_nobody", "upstream/test_connection::test_bytes_beyond_a_response_end_its_connection"),
     row("F03", "a path that changes after it was judged", "one canonical path", "security/test_exam_corpus::test_one_spelling_is_judged_and_forwarded"),
-    row("F04", "no deadlines for heads and bodies", "10 s and 60 s", "security/test_exam_limits::test_d02_a_head_that_stops", "security/test_exam_limits::test_d03_a_body_that_stops", "server/test_corpus::test_d02_a_head_that_does_not_end_is_answered_408"),
+    row("F04", "no deadlines for heads and bodies", "10 s and 60 s", "security/test_exam_more::test_plain_uvicorn_gives_what_only_a_server_can", "security/test_exam_limits::test_d02_a_head_that_stops", "security/test_exam_limits::test_d03_a_body_that_stops", "server/test_corpus::test_d02_a_head_that_does_not_end_is_answered_408"),
     row("F05", "no limits of head, headers, chunk extensions", "431, 400", "security/test_exam_corpus::test_a_whole_gateway_answers_and_forwards[H22 header of 200 KiB]"),
     row("F06", "h11: length and encoding together", "400 behind any server", "security/test_exam_stock::test_both_parsers_refuse_what_smuggles"),
     row("F07", "httptools: no Host, two Hosts", "400 behind any server", "security/test_exam_stock::test_a_stock_parser_differs_where_it_is_known_to[httptools-H10 no Host]", "exchange/test_hygiene::test_no_host_is_refused"),
     row("F08", "Hosts and targets that no parser refuses", "400", "http/test_host::test_anything_else_is_no_authority"),
-    row("F09", "uvicorn believes loopback", "taken off; `trustedProxies` decides", "server/test_hook::test_uvicorn_uses_our_protocol_or_says_why_not", "exchange/test_trust::test_nobody_is_trusted_by_default"),
+    row("F09", "uvicorn believes loopback", "taken off; `trustedProxies` decides", "security/test_exam_more::test_uvicorn_with_h11_says_what_it_lacks", "server/test_hook::test_uvicorn_uses_our_protocol_or_says_why_not", "exchange/test_trust::test_nobody_is_trusted_by_default"),
     row("F10", "responses that crash the server", "sanitized", "server/test_response::test_framing_and_persistence_are_the_connections_affair", "wire/test_exchange::test_head_and_not_modified_have_no_body"),
     row("F11", "a pool slot lost when a request is cancelled", "none is", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing"),
     row("F12", "what other Python proxies forward", "removed or refused", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
@@ -270,6 +270,13 @@ _BY_HAND = (
     row("I41", "admin: paths out of the console's folder", "404", "security/test_exam_admin::test_d27_files_outside_the_console_are_not_served"),
     row("I42", "admin: CONNECT, TRACE, addresses of others", "refused", "security/test_exam_admin::test_the_listener_is_not_a_proxy"),
     row("I43", "admin: 150 silent connections", "clients of the gateway do not notice", "security/test_exam_admin::test_a_crowd_at_the_admin_listener_is_the_listener_s_own"),
+    row("I57", "the same headers again on one connection", "what a service gave or took is gone with its request", "security/test_exam_authz::test_what_one_request_was_given_the_next_one_has_not"),
+    row("I58", "10 000 pipelined requests", "answered in order; others meanwhile", "security/test_exam_more::test_ten_thousand_pipelined_requests"),
+    row("I59", "HEAD of what is refused, denied, redirected", "no body; the next answer is the next request's", "security/test_exam_more::test_head_has_no_body_that_could_be_the_next_answer"),
+    row("I60", "a denied upload whose body is requests", "never seen", "security/test_exam_more::test_a_refused_upload_is_not_the_next_request"),
+    row("I61", "a thousand tiny header lines", "431", "security/test_exam_more::test_a_thousand_tiny_header_lines"),
+    row("I62", "path, Host and agent in a response header", "one value each", "security/test_exam_more::test_templates_repeat_nothing_that_ends_a_line"),
+    row("I63", "headers and parameters twice, named by Connection, escaped, for matches", "one reading", "security/test_exam_more::test_matches_look_at_what_is_forwarded"),
 )  # fmt: skip
 
 ROWS: tuple[Row, ...] = (*_of_requests(), *_of_responses(), *_BY_HAND)
