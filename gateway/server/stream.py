@@ -157,7 +157,15 @@ class Stream:
             self._over()
 
     def cancel(self, msg: str | None = None) -> None:
-        """Ends the application as cancelling a task does."""
+        """Ends the application as cancelling a task does: not before the next turn of the loop, for who asks
+        may be going through the set of all that run.
+        """
+        if self.task is not None:
+            self.task.cancel(msg)
+        elif self._coroutine is not None:
+            self.protocol.edge.loop.call_soon(self._cancelled, msg)
+
+    def _cancelled(self, msg: str | None) -> None:
         if self.task is not None:
             self.task.cancel(msg)
         elif (coroutine := self._coroutine) is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.process import DidNotStart, GatewayServer, Process, free_port, gateway
 from support.raw import CutOff, Raw, talk
+from support.stage import Backend, Call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -188,6 +189,35 @@ def test_a_request_that_does_not_end_does_not_keep_the_process(tmp_path: Path, s
                     else:
                         with pytest.raises(CutOff):
                             await raw.response()
+
+    asyncio.run(main())
+
+
+def test_one_that_no_task_runs_does_not_either(tmp_path: Path) -> None:
+    """On a warm connection a request is stepped by hand; it is cancelled like any other."""
+
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def once(call: Call) -> None:
+            await call.head()
+            await call.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            await call.head()
+            asked.set()
+            await call.reader.read()
+
+        async with Backend(once).running() as backend:
+            process = await started(documents(tmp_path, up=upstream(backend.port)))
+            with process:
+                async with Raw(process.port) as raw:
+                    await raw.send(UP)
+                    assert (await raw.response()).status == 200
+                    await raw.send(UP)
+                    await asked.wait()
+                    process.send(signal.SIGTERM)
+                    assert (await raw.response()).status == 503
+                    assert await asyncio.to_thread(process.wait) == 0
+                    assert "Traceback" not in process.output
 
     asyncio.run(main())
 

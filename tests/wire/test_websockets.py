@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from support.scripted import forwards
 from support.stage import Stage, route, service, stage
-from support.tunnels import idle, lines
+from support.tunnels import ends, idle, lines
 from support.upstreams import LOOPS, Run
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -191,5 +192,7 @@ def test_many_tunnels_at_once(tmp_path: Path) -> None:
             await asyncio.gather(*(talk(gateway, number) for number in range(100)))
             await idle(gateway)
             assert len(lines(gateway)) == 100
+            gc.collect()
+            assert ends() == []
 
     asyncio.run(main())
