@@ -94,7 +94,7 @@ ROUTE_REQUESTS = _counter(
 )
 ROUTE_SECONDS = _histogram(
     "gateway_route_duration_seconds",
-    "The same requests' durations.",
+    "The same requests' durations, without WebSockets.",
     "virtual_service",
     "route",
     bounds=SECONDS,

@@ -37,6 +37,7 @@ MOST_TALLIES = 5_000
 MOST_FORMER = 4
 """Former sets of them that wait for a reader to add them up."""
 _GRPC = b"application/grpc"
+SWITCHED = 101
 _pairs = chain.from_iterable
 
 
@@ -195,7 +196,10 @@ class Counters:
         names = ("", "") if route is None else (route.virtual_service, route_label(route))
         outcome = f"{exchange.status // 100}xx" if exchange.status else "0"
         cells.route = self._routes.at(*names, outcome, labels["response_flags"])
-        cells.route_seconds = self._route_seconds.at(*names)
+        # How long a WebSocket was open says nothing of how fast a route is.
+        cells.route_seconds = (
+            Histogram(len(BOUNDS)) if exchange.status == SWITCHED else self._route_seconds.at(*names)
+        )
         cluster = "" if destination is None else destination.cluster_name
         cells.upstream = self._upstream.at(cluster) if cluster else Histogram(len(SECONDS))
         cells.attempts = Count() if endpoint is None else self.events.attempt(cluster, endpoint, outcome)

@@ -92,6 +92,9 @@ def test_one_line_is_logged_at_the_end(tmp_path: Path) -> None:
             (line,) = lines(gateway)
             assert (line["response_code"], line["bytes_received"], line["bytes_sent"]) == (101, 5, 5)
             assert line["response_flags"] == "DC"
+            told = gateway.gateway.telemetry.exposition()
+            assert b'response_code_class="1xx"' in told
+            assert b"gateway_route_duration_seconds_count" not in told
             assert line["upstream_cluster"] == "outbound|80||reviews.default.svc.cluster.local"
 
     asyncio.run(main())
