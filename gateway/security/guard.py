@@ -108,22 +108,7 @@ class Guard:
         self._tokens = tokens
         self._cache: dict[tuple[object, ...], Checks] = {}
         self._finds: dict[tuple[int, ...], Find] = {}
-        self._policies: Scope[CompiledPolicy] = Scope(
-            (
-                Document(
-                    item.metadata.namespace, labels_of(item.spec.selector), CompiledPolicy(item, self._counts)
-                )
-                for item in config.authorization_policies
-            ),
-            settings.root_namespace,
-        )
-        self._token_rules: Scope[RequestAuthentication] = Scope(
-            (
-                Document(item.metadata.namespace, labels_of(item.spec.selector), item)
-                for item in config.request_authentications
-            ),
-            settings.root_namespace,
-        )
+        self._policies, self._token_rules = _scopes(config, self._counts)
         self.modes = PeerModes(config.peer_authentications, settings.root_namespace)
         self.target = Target(settings.namespace, (Workload(settings.labels),))
         """The gateway itself."""
@@ -278,6 +263,22 @@ class Documents(NamedTuple):
 
     policies: tuple[CompiledPolicy, ...]
     tokens: tuple[RequestAuthentication, ...]
+
+
+def _scopes(
+    config: Config, counts: PolicyCounts
+) -> tuple[Scope[CompiledPolicy], Scope[RequestAuthentication]]:
+    """Policies and token rules, by whom they are for."""
+    root = config.settings.spec.root_namespace
+    policies = (
+        Document(item.metadata.namespace, labels_of(item.spec.selector), CompiledPolicy(item, counts))
+        for item in config.authorization_policies
+    )
+    tokens = (
+        Document(item.metadata.namespace, labels_of(item.spec.selector), item)
+        for item in config.request_authentications
+    )
+    return Scope(policies, root), Scope(tokens, root)
 
 
 def _told(documents: Documents, modes: tuple[str, ...]) -> tuple[str, ...]:
