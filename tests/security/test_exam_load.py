@@ -187,3 +187,49 @@ def test_d30_what_clients_send_is_not_kept(house: House) -> None:
     before = memory(house)
     house.run(pour(100_000, 800))
     assert memory(house) - before < 6 << 20
+
+
+def test_settings_of_a_reload_hold_on_connections_that_stand(house: House) -> None:
+    """The same header section before and after: a proxy that is not trusted any more, underscores, a service."""
+    text = house.routes.read_text()
+    section = b"X-Forwarded-For: 6.6.6.6\r\nX_A: 1\r\nX-Key: a\r\n"
+
+    def settings(more: str) -> None:
+        fresh = house.folder / "fresh"
+        fresh.write_text(text.replace("spec:\n", f"spec:\n{more}", 1))
+        fresh.replace(house.routes)
+
+    async def main() -> list[tuple[int, list[bytes]]]:
+        found = []
+        async with Raw(house.port()) as client:
+            for more in (
+                "  trustedProxies: [127.0.0.1/32]\n  underscoreHeaders: ALLOW\n",
+                "  underscoreHeaders: DROP\n",
+                "  underscoreHeaders: REJECT\n",
+            ):
+                settings(more)
+                await house._admin(RELOAD)
+                for _ in range(2):
+                    house.backend.forget()
+                    await client.send(get(section))
+                    status = (await client.response()).status
+                    seen = house.backend.requests
+                    found.append(
+                        (
+                            status,
+                            [
+                                value
+                                for item in seen
+                                for value in (*item.values(b"x-forwarded-for"), *item.values(b"x_a"))
+                            ],
+                        )
+                    )
+        return found
+
+    try:
+        found = house.run(main())
+    finally:
+        settings("")
+        house.reload()
+    believed, dropped, refused = (200, [b"6.6.6.6,127.0.0.1", b"1"]), (200, [b"127.0.0.1"]), (400, [])
+    assert found == [believed, believed, dropped, dropped, refused, refused]

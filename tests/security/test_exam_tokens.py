@@ -61,7 +61,7 @@ spec:
   - {issuer: https://away, jwksUri: "http://127.0.0.1:%(issuer)d/away"}
   - {issuer: https://bomb, jwksUri: "http://127.0.0.1:%(issuer)d/bomb"}
   - {issuer: https://large, jwksUri: "http://127.0.0.1:%(issuer)d/large"}
-  - {issuer: https://mute, jwksUri: "http://127.0.0.1:%(issuer)d/mute"}
+  - {issuer: https://mute, jwksUri: "http://127.0.0.1:%(issuer)d/mute", timeout: 300ms}
   - {issuer: https://odd, jwksUri: "http://127.0.0.1:%(issuer)d/odd"}
 ---
 apiVersion: security.istio.io/v1

@@ -48,7 +48,7 @@ LISTED = {
     "T": range(1, 19),
     "W": range(1, 9),
     "F": range(1, 13),
-    "I": range(1, 64),
+    "I": range(1, 65),
 }  # fmt: skip
 """The rows that there must be, by letter."""
 IDS = tuple(f"{letter}{number:02}" for letter, numbers in LISTED.items() for number in numbers) + tuple(
@@ -277,6 +277,7 @@ _BY_HAND = (
     row("I61", "a thousand tiny header lines", "431", "security/test_exam_more::test_a_thousand_tiny_header_lines"),
     row("I62", "path, Host and agent in a response header", "one value each", "security/test_exam_more::test_templates_repeat_nothing_that_ends_a_line"),
     row("I63", "headers and parameters twice, named by Connection, escaped, for matches", "one reading", "security/test_exam_more::test_matches_look_at_what_is_forwarded"),
+    row("I64", "headers that settings of before a reload let pass, again on the same connection", "judged by the new settings", "security/test_exam_load::test_settings_of_a_reload_hold_on_connections_that_stand"),
 )  # fmt: skip
 
 ROWS: tuple[Row, ...] = (*_of_requests(), *_of_responses(), *_BY_HAND)
