@@ -119,10 +119,15 @@ DEVIATIONS = """
 - Bare LF, folded headers and blank lines are refused where RFC 9112 lets a server be lenient.
 - DENY `hosts: [a.test]` takes `a.test` with any port, where Envoy takes it without one only; the exported Envoy does the same.
 - A segment's parameters (`/admin;x`) are part of its name. Where a backend cuts them off, write `/admin*`.
+- A list in one header line (`x-role: guest, root`) is one value to a policy, as in Envoy; two lines are two values. Write `*root*`.
+- A request body has a time for each piece (`requestBodyIdle`), none for all of it and no least rate: who sends a byte a minute holds a
+  connection to the backend. A route's `timeout` begins when the body has come.
+- Secrets of HMAC keys may be short; only empty ones are refused.
 - Escapes are decoded once: `/%2561dmin` is forwarded as it is. Queries are forwarded as they came.
 - An access log format that names a credential (`%REQ(AUTHORIZATION)%`) writes it: somebody asked for it.
 - Copies for mirrors keep their path, and parameters that only sound like credentials (`key`, `code`): without them they would be other
   requests.
+- Proved in rooms of their own, not by a whole process: DNS answers (D26), an issuer's rotation over minutes (J11).
 - OCSP stapling, the PROXY protocol, caches and compression are not there.
 - STRICT answers 403 on a plain connection instead of closing it: see [Authorization](authorization.md).
 """

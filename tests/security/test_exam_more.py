@@ -54,6 +54,10 @@ spec:
     redirect: {authority: other.test, uri: /there}
   - match: [{uri: {prefix: /secure}}]
     redirect: {scheme: https}
+  - match: [{uri: {prefix: /shared}}]
+    corsPolicy: {allowOrigins: [{exact: "https://a.test"}, {regex: "https://[a-z]+[.]b[.]test"}, {prefix: "https://c.test:"}],
+      allowMethods: [GET], allowCredentials: true, maxAge: 1m}
+    route: [{destination: {host: backend.test}}]
   - match: [{headers: {x-canary: {exact: "yes"}}}]
     directResponse: {status: 299}
   - match: [{queryParams: {debug: {exact: "1"}}}]
@@ -212,6 +216,57 @@ def test_a_refused_upload_is_not_the_next_request(house: House) -> None:
         assert set(told.statuses[1:]) <= {200}
         assert b"__inner" not in house.backend.raw
         assert all(request.target == b"/after" for request in told.seen)
+
+
+ORIGINS = {
+    b"https://a.test": True,
+    b"https://x.b.test": True,
+    b"https://c.test:8443": True,
+    b"https://a.test.evil.test": False,
+    b"https://evil.test/https://a.test": False,
+    b"https://A.TEST": False,
+    b"http://a.test": False,
+    b"https://a.test:443": False,
+    b"https://x.b.test.evil.test": False,
+    b"https://xxb.test": False,
+    b"https://evil.test?x.b.test": False,
+    b"null": False,
+    b"*": False,
+    b"": False,
+    b"https://a.test, https://evil.test": False,
+    b"file://": False,
+}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_origins_are_compared_whole(origin: bytes, house: House) -> None:
+    """Permission is given to the origins that are named, credentials included, and to nobody who is like them."""
+    for method, more in ((b"GET", b""), (b"OPTIONS", b"Access-Control-Request-Method: GET\r\n")):
+        sent = get(b"Origin: " + origin + b"\r\n" + more + CLOSE, target=b"/shared").replace(
+            b"GET", method, 1
+        )
+        (response,) = house.ask(sent).responses
+        allowed = response.header("access-control-allow-origin")
+        assert allowed == (origin.decode() if ORIGINS[origin] else None)
+        assert (response.header("access-control-allow-credentials") == "true") is ORIGINS[origin]
+
+
+def test_a_body_that_waits_for_its_continue_is_no_request(house: House) -> None:
+    """0.CL: a denied upload that asked for 100 first. What follows the refusal is its body, or the end."""
+
+    async def main() -> tuple[int, bytes]:
+        house.backend.forget()
+        async with Raw(house.port()) as client:
+            await client.send(
+                post(b"Expect: 100-continue\r\nContent-Length: 100\r\n").replace(b"/ok", b"/denied", 1)
+            )
+            response = await client.response()
+            assert response.interim == ()
+            await client.send(get(target=b"/__inner"))
+            return response.status, await client.closed()
+
+    assert house.run(main()) == (403, b"")
+    assert house.backend.raw == b""
 
 
 def test_matches_look_at_what_is_forwarded(house: House) -> None:

@@ -332,6 +332,16 @@ def test_t16_old_versions_and_weak_suites(what: str, house: House) -> None:
     assert b"HTTP/1.1 " not in said
 
 
+def test_h2_is_not_agreed_on(house: House) -> None:
+    """A client that speaks HTTP/2 alone is told of no protocol, and its preface is refused; beside HTTP/1.1 that
+    is chosen.
+    """
+    assert b"No ALPN negotiated" in spoken(house, "-alpn", "h2")
+    assert b"ALPN protocol: http/1.1" in spoken(house, "-alpn", "h2,http/1.1")
+    said = spoken(house, "-alpn", "h2", "-ign_eof", said=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+    assert b"HTTP/1.1 505 " in said
+
+
 def test_t16_renegotiation_and_early_data(house: House) -> None:
     """`R` makes `openssl s_client` ask for another handshake: refused. Early data is not offered."""
     said = spoken(house, "-tls1_2", said=b"R\n")

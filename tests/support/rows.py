@@ -48,7 +48,7 @@ LISTED = {
     "T": range(1, 19),
     "W": range(1, 9),
     "F": range(1, 13),
-    "I": range(1, 65),
+    "I": range(1, 67),
 }  # fmt: skip
 """The rows that there must be, by letter."""
 IDS = tuple(f"{letter}{number:02}" for letter, numbers in LISTED.items() for number in numbers) + tuple(
@@ -211,7 +211,7 @@ _BY_HAND = (
     row("W07", "headers of the handshake", "400 unless key and version are one each", "wire/test_tunnels::test_w07_a_handshake_that_could_be_read_in_two_ways_is_400"),
     row("W08", "server-sent events, clients that leave", "events pass at once; the backend is let go", "wire/test_exchange::test_a_body_is_streamed_up_and_down_at_once", "wire/test_exchange::test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing"),
     *(
-        row(f"H2-{number:02}", attack, "HTTP/1.1 is the only protocol: 505, or no such ALPN", "security/test_exam_corpus::test_a_whole_gateway_answers_and_forwards[S46 PRI preface]", "tls/test_termination::test_http_1_1_is_agreed_on", result=NOT_OFFERED)
+        row(f"H2-{number:02}", attack, "HTTP/1.1 is the only protocol: 505, or no such ALPN", "security/test_exam_corpus::test_a_whole_gateway_answers_and_forwards[S46 PRI preface]", "security/test_exam_tls::test_h2_is_not_agreed_on", "tls/test_termination::test_http_1_1_is_agreed_on", result=NOT_OFFERED)
         for number, attack in enumerate(("rapid reset", "CONTINUATION flood, HPACK bomb", "MadeYouReset", "floods of control frames", "CR, LF and odd names in fields", "lengths that disagree with DATA", ":authority and host differ", "extended CONNECT", "a reset that poisons an upstream connection", "a preface on an HTTP/1 port"), 1)
     ),
     # -- what the parts under the gateway get wrong
@@ -278,6 +278,8 @@ _BY_HAND = (
     row("I62", "path, Host and agent in a response header", "one value each", "security/test_exam_more::test_templates_repeat_nothing_that_ends_a_line"),
     row("I63", "headers and parameters twice, named by Connection, escaped, for matches", "one reading", "security/test_exam_more::test_matches_look_at_what_is_forwarded"),
     row("I64", "headers that settings of before a reload let pass, again on the same connection", "judged by the new settings", "security/test_exam_load::test_settings_of_a_reload_hold_on_connections_that_stand"),
+    row("I65", "origins that begin, end or look like an allowed one", "no permission", "security/test_exam_more::test_origins_are_compared_whole"),
+    row("I66", "a denied upload that waits for 100 Continue (0.CL)", "what follows is no request", "security/test_exam_more::test_a_body_that_waits_for_its_continue_is_no_request"),
 )  # fmt: skip
 
 ROWS: tuple[Row, ...] = (*_of_requests(), *_of_responses(), *_BY_HAND)
