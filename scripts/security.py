@@ -57,13 +57,13 @@ sent in ways of their own (a path decoded twice, `;x` cut off).
 ## The examination
 
 `tests/security/test_exam_*.py` play raw bytes on real sockets against a whole gateway. The backend behind it reads with a strict parser
-of its own and reports whatever is ambiguous. `scripts/fuzz` makes requests up: each is either forwarded as a request that
+of its own and reports whatever is ambiguous. `scripts/fuzz attacks` makes requests up: each is either forwarded as a request that
 two independent readers agree on, or refused with a 4xx and a closed connection. `scripts/testssl` runs testssl.sh on a TLS
 listener.
 
 | what | when | result |
 |---|---|---|
-| `scripts/fuzz 60000` | 2026-11-23 | no failure |
+| `scripts/fuzz attacks 60000` | 2026-11-23 | no failure |
 | `scripts/testssl` (testssl.sh 3.0.8) | 2026-11-23 | nothing above LOW but for the development certificate: it expires within a day and names no CRL or OCSP. LOW: no CAA record of `127.0.0.1` |
 
 ## What it costs

@@ -13,16 +13,20 @@ from typing import NamedTuple
 MAX_HOST = 255
 """Octets of a host name (RFC 1035 2.3.4)."""
 
-_AUTHORITY = re.compile(rb"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_LABEL = rb"[A-Za-z0-9_~-]+"
+_AUTHORITY = re.compile(
+    rb"(?:(" + _LABEL + rb"(?:\." + _LABEL + rb")*)\.?|(\[[0-9A-Fa-f:.]+\]))(?::([0-9]{1,5}))?"
+)
 """Stricter than RFC 3986: no userinfo, no escapes, no sub-delims (a comma is two Host lines joined), no zone,
-and a colon is followed by a port."""
+and a colon is followed by a port. No label is empty, but for the root's behind a last dot."""
 
 
 class Authority(NamedTuple):
     """A Host header or `:authority`, taken apart."""
 
     host: str
-    """Lower-case; an IPv6 literal in brackets and in its shortest form. Selects the virtual host."""
+    """Lower-case, without the root's dot at its end; an IPv6 literal in brackets and in its shortest form.
+    Selects the virtual host: `shop.test.` is `shop.test`, to backends too."""
     port: int | None
     """The port as written, 1 to 65535; None when there is none."""
 
@@ -32,7 +36,7 @@ def _split(authority: bytes) -> Authority | None:
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         return None
-    host, digits = match[1].decode("ascii").lower(), match[2]
+    host, digits = (match[1] or match[2]).decode("ascii").lower(), match[3]
     if host.startswith("["):
         try:
             host = f"[{IPv6Address(host[1:-1]).compressed}]"

@@ -222,13 +222,14 @@ def test_an_address_is_not_claimed(house: House) -> None:
     requests = [get(claim + CLOSE, target=b"/limited") for claim in claims]
     requests += [
         get(CLOSE, target=b"/limited", host=b"Host: GW.test:8080\r\n"),
+        get(CLOSE, target=b"/limited", host=b"Host: gw.test.\r\n"),
         get(CLOSE, target=b"/limited?x=1"),
         get(CLOSE, target=b"/./%6Cimited"),
         get(CLOSE, target=b"/limited/below"),
         get(CLOSE, target=b"/limited").replace(b"GET", b"POST", 1),
         get(CLOSE, target=b"http://gw.test/limited"),
     ]
-    assert statuses(house, *requests) == [200, 200] + [429] * 10
+    assert statuses(house, *requests) == [200, 200] + [429] * 11
 
 
 def test_a_key_is_the_value_and_nothing_else(house: House) -> None:

@@ -48,7 +48,7 @@ LISTED = {
     "T": range(1, 19),
     "W": range(1, 9),
     "F": range(1, 13),
-    "I": range(1, 67),
+    "I": range(1, 68),
 }  # fmt: skip
 """The rows that there must be, by letter."""
 IDS = tuple(f"{letter}{number:02}" for letter, numbers in LISTED.items() for number in numbers) + tuple(
