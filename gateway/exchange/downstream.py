@@ -52,6 +52,9 @@ class Downstream(Protocol):
     def on_disconnect(self, callback: Callable[[], object]) -> None:
         """Calls `callback` when the client leaves before the response is complete."""
 
+    def whole_body(self) -> bytes:
+        """The request body, when all of it has arrived; empty: `receive` has to be awaited for it."""
+
     async def receive(self) -> tuple[bytes, bool]:
         """The next piece of the request body, and whether more is to come. Raises ClientLeft."""
 
@@ -161,6 +164,10 @@ class AsgiDownstream:
         self._callbacks.clear()
         if self._watcher is not None:
             self._watcher.cancel()
+
+    def whole_body(self) -> bytes:
+        """Nobody can say what a server has already read."""
+        return b""
 
     async def receive(self) -> tuple[bytes, bool]:
         """The next piece of the request body."""

@@ -130,6 +130,8 @@ class Exchange:
     """A byte went downstream: no other answer can follow."""
     gone = False
     """The client left."""
+    carried = b""
+    """The request body, when all of it had arrived with the head: it leaves with every attempt's head."""
     upload_done = True
     """The whole request body has been read from the client."""
     upload: Upload | Handshake | None = None

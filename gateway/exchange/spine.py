@@ -301,6 +301,10 @@ class Spine:
                 self._mirror(exchange, policy, route, ())
         elif exchange.body == TUNNEL:
             exchange.upload = self.tunnels.begin()  # No copies: nobody would talk with a mirror.
+        elif 0 < exchange.body <= policy.replay_bytes and (carried := downstream.whole_body()):
+            exchange.carried, exchange.bytes_received = carried, len(carried)
+            if mirrored:
+                self._mirror(exchange, policy, route, (carried,))
         else:
             length = None if exchange.body == CHUNKED else exchange.body
             replay = replay_for(
@@ -323,7 +327,8 @@ class Spine:
         head = request_head(request.method, *exchange.parts, body)
         exchange.request_head = len(head)
         if upload is None:
-            connection.start(head, method=request.method, body=NO_UPLOAD)
+            message = head + exchange.carried if exchange.carried else head
+            connection.start(message, method=request.method, body=NO_UPLOAD)
             self._sent(exchange, route)
             return
         connection.start(
@@ -421,7 +426,7 @@ class Spine:
             if response is None
             else Outcome(response.status, response.headers),
             replayable=upload is None or upload.replayable,
-            untouched=upload is None or upload.untouched,
+            untouched=not exchange.carried if upload is None else upload.untouched,
         )
         exchange.retries_denied = verdict.denied
         if verdict.denied:

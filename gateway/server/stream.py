@@ -204,6 +204,10 @@ class Stream:
                 return b"", False
             await self.wait()
 
+    def whole_body(self) -> bytes:
+        """The body, when all of it has arrived, with nobody asking for 100 Continue; else empty."""
+        return b"" if self.more or self._owes_continue or not self._chunks else self.take_body()
+
     def take_body(self) -> bytes:
         """The body that has arrived and was not taken yet."""
         chunks, self._chunks, self.unread = self._chunks or [], None, 0

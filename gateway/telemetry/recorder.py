@@ -194,6 +194,8 @@ class Recorder:
     def _slim(self, exchange: Exchange) -> Exchange:
         """Lets go of connection, tasks, snapshot and response headers."""
         exchange.connection = exchange.response_headers = None
+        if exchange.carried:
+            exchange.carried = b""
         if exchange.upload is not None:
             exchange.upload = exchange.uploaded = None
         if exchange.trial is not None:
