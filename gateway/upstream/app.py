@@ -15,9 +15,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from gateway.upstream.connection import ENOUGH, Connection
+from gateway.upstream.connection import Connection
 from gateway.upstream.errors import local_reset, protocol_error, terminated
 from gateway.upstream.pool import Pool
+from gateway.upstream.receiving import ENOUGH
 from gateway.upstream.response import ResponseHead, frame
 
 if TYPE_CHECKING:

@@ -20,18 +20,17 @@ from gateway.upstream.errors import (
     protocol_error,
     terminated,
 )
-from gateway.upstream.response import (
-    BODILESS,
-    END_OF_HEAD,
-    SIZED,
-    SWITCHING,
-    ChunkedBody,
-    Framing,
-    ResponseHead,
-    check_partial_head,
-    parse_head,
-    parse_switch,
+from gateway.upstream.receiving import (
+    ASKING,
+    BODY,
+    CLOSED,
+    DONE,
+    HEAD,
+    IDLE,
+    POSTED,
+    Receiving,
 )
+from gateway.upstream.response import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.tls import Origination
     from gateway.upstream.cluster_config import ClusterConfig
     from gateway.upstream.endpoint import Endpoint
+    from gateway.upstream.response import ResponseHead
 
 Body = int
 """How a request's body is framed: `NO_BODY`, `CHUNKED` or `sized(n)`."""
@@ -51,32 +51,19 @@ def sized(length: int) -> Body:
     return length
 
 
-MAX_INTERIM = 16
-"""1xx responses before the final one (security.md R14)."""
-ENOUGH = 64 * 1024
-"""Unread body bytes at which reading pauses when nobody waits for them."""
-TOO_MUCH = 256 * 1024
-"""The same when somebody waits: uvloop may deliver several pieces before the waiting task runs."""
-
-_IDLE, _HEAD, _BODY, _DONE, _CLOSED, _ASKING, _SWITCHED, _POSTED = range(8)
-"""Where the response is: none asked for, head awaited, body under way, complete, connection closed; or the
-head of one that may be 101, and what follows that; or the request leaves at the end of this turn."""
-
-
-class Connection(asyncio.Protocol):
+class Connection(Receiving):
     """Use: `start`, then `response` and `read` until b"" in one task, `write` and `finish` in the same or
     another, and last exactly one `release` or `abort`; after it the connection may be someone else's.
     """
 
     __slots__ = (
-        "_buffered", "_chunked", "_config", "_error", "_head", "_held", "_interim", "_loop", "_partial",
-        "_passed", "_paused", "_pieces", "_poll", "_reader", "_remaining", "_requests", "_seen", "_state",
-        "_still_since", "_to_head", "_transport", "_turn", "_unsent", "_writer", "_writes_paused", "counted",
-        "endpoint", "idle_at", "local_address", "opened_at", "request_sent", "response_started", "resume",
-        "reused", "socket", "tls",
+        "_loop", "_poll", "_requests", "_seen", "_still_since", "_turn", "_writer", "_writes_paused",
+        "counted", "endpoint", "idle_at", "local_address", "opened_at", "request_sent", "reused", "socket",
+        "tls",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, config: ClusterConfig) -> None:
+        super().__init__(config)
         self.endpoint = endpoint
         self.reused = False
         """Whether an earlier request used it: a close without a byte may then be a stale connection."""
@@ -90,32 +77,12 @@ class Connection(asyncio.Protocol):
         """What it was secured with; None: plain text."""
         self.request_sent = False
         """Whether a byte of the current request was written."""
-        self.response_started = False
-        """Whether a byte of its response arrived."""
-        self._config = config
         self._requests = 0
         self._loop: asyncio.AbstractEventLoop
         self._turn: Turn
-        self._transport: Any = None
         self._poll: Any = None
-        self._state = _IDLE
-        self._error: UpstreamError | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self.resume: Callable[[], None] | None = None
-        """Called once, instead of waking a task, by what `change` waits for (`gateway.http.parking`)."""
         self._writer: asyncio.Future[None] | None = None
-        self._writes_paused = self._paused = False
-        self._pieces: list[bytes] = []
-        self._buffered = 0
-        self._head: ResponseHead | None = None
-        self._held: ResponseHead | None = None
-        """A head that is not told before its body is whole (`response_hold_bytes`)."""
-        self._partial: bytearray | None = None
-        self._chunked: ChunkedBody | None = None
-        self._remaining = self._interim = self._unsent = 0
-        self._to_head = False
-        self._passed = 0
-        """Pieces that came or went without a change of state: what `look` sees of progress."""
+        self._writes_paused = False
         self._seen: tuple[int, int, int] | None = None
         self._still_since = 0.0
 
@@ -131,7 +98,7 @@ class Connection(asyncio.Protocol):
 
     def start(self, head: bytes, *, method: str, body: Body) -> None:
         """Sends the complete request head, blank line included; raises UpstreamError on a dead connection."""
-        if self._state != _IDLE:
+        if self._state != IDLE:
             raise terminated(sent=False)
         self._head = None
         self._interim = 0
@@ -139,15 +106,15 @@ class Connection(asyncio.Protocol):
         self._unsent = body
         self._requests += 1
         self.response_started = False
-        self._state = _POSTED
+        self._state = POSTED
         if body == NO_BODY:
             self._turn.write(self._depart, head)
         else:
             self._depart(head)
 
     def _depart(self, head: bytes) -> None:
-        if self._state == _POSTED:  # nobody gave it up in the meantime
-            self._state = _HEAD
+        if self._state == POSTED:  # nobody gave it up in the meantime
+            self._state = HEAD
             self.request_sent = True
             self._transport.write(head)
 
@@ -158,12 +125,12 @@ class Connection(asyncio.Protocol):
         """
         if not chunk:
             return  # As a chunk it would end the body.
-        if self._state == _HEAD and self._poll.poll(0):
+        if self._state == HEAD and self._poll.poll(0):
             # An early answer (413) may be followed by a reset, and a write that fails on it would make the
             # loop drop what is unread. Two turns: the first may be over before the socket was looked at.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        if self._state == _CLOSED:
+        if self._state == CLOSED:
             raise self._error or terminated(sent=True)
         self._passed += 1
         if self._unsent == CHUNKED:
@@ -179,21 +146,21 @@ class Connection(asyncio.Protocol):
                 await self._writer
             finally:
                 self._writer = None
-            if self._state == _CLOSED:
+            if self._state == CLOSED:
                 raise self._error or terminated(sent=True)
 
     def finish(self) -> None:
         """Ends the request body. A sized body that is short leaves the connection unfit for reuse."""
         if self._unsent == CHUNKED:
             self._unsent = 0
-            if self._state != _CLOSED:
+            if self._state != CLOSED:
                 self._transport.write(b"0\r\n\r\n")
 
     def ask_to_switch(self) -> None:
         """The head just sent asks for WebSocket: 101 may answer it, and is the end of HTTP here."""
         self._turn.flush()
-        if self._state == _HEAD:
-            self._state = _ASKING
+        if self._state == HEAD:
+            self._state = ASKING
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
         """After 101: the transport, for another protocol to take, and the bytes that came behind the head.
@@ -204,22 +171,11 @@ class Connection(asyncio.Protocol):
 
     # -- the response --------------------------------------------------------------------------
 
-    @property
-    def complete(self) -> bool:
-        """Whether the whole response has arrived: then `read` never waits."""
-        return self._state == _DONE or (self._state == _CLOSED and self._error is None)
-
     async def response(self) -> ResponseHead:
         """The final response's head; 1xx are swallowed. UpstreamError when there is none."""
         while (head := self.arrived()) is None:
             await self.change()
         return head
-
-    def arrived(self) -> ResponseHead | None:
-        """`response`, if it is there; None while it is awaited: then `change` or `resume` tells of news."""
-        if self._head is None and self._error is not None:
-            raise self._error.with_traceback(None)
-        return self._head
 
     async def read(self, resume: Callable[[], None] | None = None) -> bytes:
         """The next piece of the body, b"" at its end; UpstreamError when it was cut off.
@@ -229,7 +185,7 @@ class Connection(asyncio.Protocol):
         while not self._pieces:
             if self._error is not None:
                 raise self._error.with_traceback(None)
-            if self._state >= _DONE:
+            if self._state >= DONE:
                 return b""
             if resume is None:
                 await self.change()
@@ -237,20 +193,6 @@ class Connection(asyncio.Protocol):
                 self.resume = resume
                 await parked()
         return self.take()
-
-    def take(self) -> bytes:
-        """What there is of the body now; b"" when nothing is."""
-        pieces = self._pieces
-        self._buffered = 0
-        if self._paused:
-            self._paused = False
-            if self._state != _CLOSED:
-                self._transport.resume_reading()
-        if len(pieces) == 1:
-            return pieces.pop()
-        joined = b"".join(pieces)
-        pieces.clear()
-        return joined
 
     async def change(self) -> None:
         """Returns when something has come of the response, or the connection is closed."""
@@ -267,7 +209,7 @@ class Connection(asyncio.Protocol):
         self.endpoint.active -= 1
         head = self._head
         if (
-            self._state == _DONE
+            self._state == DONE
             and head is not None
             and head.keep_alive
             and not self._unsent
@@ -275,12 +217,12 @@ class Connection(asyncio.Protocol):
             and not (self._config.wears and self._worn())
         ):
             self._head = None
-            self._state = _IDLE
+            self._state = IDLE
             self.request_sent = False
             if self._pieces or self._paused:
                 self._forget_body()
             self.park()
-        elif self._state == _IDLE:
+        elif self._state == IDLE:
             self.park()  # Never used.
         else:
             self.close()
@@ -300,7 +242,7 @@ class Connection(asyncio.Protocol):
     def park(self) -> None:
         """Gives a clean connection to who waits for one, or lays it into the pool."""
         endpoint = self.endpoint
-        if self._state != _IDLE:
+        if self._state != IDLE:
             return  # It died while it was handed over.
         if endpoint.retired or self.tls is not endpoint.pool.tls:
             self.close()
@@ -313,7 +255,7 @@ class Connection(asyncio.Protocol):
 
         The poll sees what arrived since the loop last looked: an answer nobody asked for, or the end.
         """
-        if self._state != _IDLE or self._poll.poll(0):
+        if self._state != IDLE or self._poll.poll(0):
             self.close()
             return False
         self._config = config
@@ -323,11 +265,11 @@ class Connection(asyncio.Protocol):
     @property
     def closed(self) -> bool:
         """Whether nothing can be sent on it any more."""
-        return self._state == _CLOSED
+        return self._state == CLOSED
 
     def close(self) -> None:
         """Closes the connection, whatever it is doing."""
-        self._shut(None if self.complete or self._state == _IDLE else local_reset(sent=self.request_sent))
+        self._shut(None if self.complete or self._state == IDLE else local_reset(sent=self.request_sent))
 
     def look(self, now: float) -> None:
         """Ends a wait for the response in which nothing has moved for `stream_idle`, in either direction.
@@ -351,11 +293,11 @@ class Connection(asyncio.Protocol):
 
     def _shut(self, error: UpstreamError | None) -> None:
         """Closes the transport, leaves the pool and wakes both sides; the first reason stays."""
-        if self._state == _CLOSED:
+        if self._state == CLOSED:
             return
-        if self._state == _IDLE:
+        if self._state == IDLE:
             self.endpoint.idle.pop(self, None)
-        self._state = _CLOSED
+        self._state = CLOSED
         self._error = error
         self._chunked = self._partial = None
         if self._unsent or error is not None:
@@ -369,7 +311,7 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         """Lets the reader go on; a parked one does so here and now, so this comes last."""
-        if self._writer is not None and self._state == _CLOSED and not self._writer.done():
+        if self._writer is not None and self._state == CLOSED and not self._writer.done():
             self._writer.set_result(None)
         if self.resume is not None:
             resume, self.resume = self.resume, None
@@ -394,7 +336,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone; a reset does not end a close-delimited body, a FIN does."""
-        if self._state == _BODY and self._head is not None and self._head.framing is Framing.CLOSE:
+        if self._state == BODY and self._head is not None and self._head.framing is Framing.CLOSE:
             self._shut(None if exc is None else protocol_error("connection reset in the body"))
         else:
             self._shut(self._cut())
@@ -406,7 +348,7 @@ class Connection(asyncio.Protocol):
 
     def _cut(self) -> UpstreamError | None:
         """What a close by the upstream means now; like Envoy, inside a message it is a protocol error."""
-        if self._state in {_IDLE, _DONE}:
+        if self._state in {IDLE, DONE}:
             return None
         if self._held is not None:
             return BrokenOff()
@@ -423,145 +365,3 @@ class Connection(asyncio.Protocol):
         self._writes_paused = False
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the response, or bytes nobody asked for."""
-        try:
-            if self._state == _HEAD:
-                self.response_started = True
-                self._take_head(data)
-            elif self._state == _BODY:
-                self._take_body(data)
-            elif self._state == _ASKING:
-                self.response_started = True
-                self._take_verdict(data)
-            elif self._state == _SWITCHED:
-                self._keep(data)
-            else:  # nobody has asked for it, or not yet
-                self._shut(terminated(sent=False) if self._state == _POSTED else None)
-                return
-        except UpstreamError as error:
-            self._shut(error)
-            return
-        self._wake()
-
-    def _take_head(self, data: bytes) -> None:
-        """Collects the head, skips interim ones, and sees how the body is framed."""
-        partial = self._partial
-        if partial is None:
-            end = data.find(END_OF_HEAD)
-        else:
-            begin = max(len(partial) - 3, 0)
-            partial += data
-            end = partial.find(END_OF_HEAD, begin)
-            data = bytes(partial) if end >= 0 else data
-        config = self._config
-        limit = config.response_head_bytes
-        while end >= 0:
-            end += len(END_OF_HEAD)
-            if end > limit:
-                raise protocol_error(f"response head larger than {limit} bytes")
-            head = parse_head(data[:end], to_head=self._to_head, max_headers=config.response_headers)
-            if head.status >= 200:
-                self._partial = None
-                self._take_final(head, data, end)
-                return
-            self._interim += 1
-            if self._interim > MAX_INTERIM:
-                raise protocol_error(f"more than {MAX_INTERIM} interim responses")
-            data, partial = data[end:], None
-            end = data.find(END_OF_HEAD)
-        self._passed += 1
-        if partial is None:
-            self._partial = partial = bytearray(data)
-        check_partial_head(partial, limit)
-
-    def _take_verdict(self, data: bytes) -> None:
-        """101, or else the head of an ordinary response."""
-        partial = self._partial = self._partial or bytearray()
-        partial += data
-        if not (partial.startswith(SWITCHING) or SWITCHING.startswith(partial)):
-            self._state, self._partial = _HEAD, None
-            self._take_head(bytes(partial))
-            return
-        config = self._config
-        end = partial.find(END_OF_HEAD) + len(END_OF_HEAD)
-        if end < len(END_OF_HEAD):
-            check_partial_head(partial, config.response_head_bytes)
-            return
-        check_partial_head(partial[:end], config.response_head_bytes)
-        self._head = parse_switch(bytes(partial[:end]), max_headers=config.response_headers)
-        self._state, self._partial = _SWITCHED, None
-        if end < len(partial):
-            self._keep(bytes(partial[end:]))
-
-    def _take_final(self, head: ResponseHead, data: bytes, end: int) -> None:
-        """The final head ends at `end` of `data`; the rest is body, or a reason to close."""
-        self._head = head
-        size = len(data) - end
-        if head.framing is SIZED:
-            if size == head.length:  # as most are
-                if size:
-                    self._pieces.append(data[end:])
-                self._state = _DONE
-            elif size > head.length:
-                if head.length:
-                    self._pieces.append(data[end : end + head.length])
-                self._finish_response(surplus=True)
-            else:
-                self._state = _BODY
-                self._remaining = head.length - size
-                # Whoever is still sending may wait for the head before it goes on.
-                if head.length <= self._config.response_hold_bytes and not self._unsent:
-                    self._head, self._held = None, head
-                if size:
-                    self._keep(data[end:])
-        elif head.framing is BODILESS:
-            self._finish_response(surplus=size > 0)
-        else:
-            self._state = _BODY
-            if head.framing is Framing.CHUNKED:
-                self._chunked = ChunkedBody()
-            if size:
-                self._take_body(data[end:])
-
-    def _take_body(self, data: bytes) -> None:
-        """A sized body is counted and passed on as it came: no parser, no copy."""
-        if self._chunked is not None:
-            for piece in self._chunked.feed(data):
-                self._keep(piece)
-            if self._chunked.complete:
-                self._finish_response(surplus=self._chunked.surplus)
-            return
-        self._remaining -= len(data)
-        if self._remaining > 0:
-            self._keep(data)
-            return
-        if self._head is None:
-            self._head, self._held = self._held, None
-        if self._head.framing is Framing.CLOSE:  # type: ignore[union-attr] # _BODY has a head
-            self._keep(data)
-            return
-        surplus = self._remaining < 0
-        self._pieces.append(data[: self._remaining] if surplus else data)
-        self._finish_response(surplus=surplus)
-
-    @property
-    def _awaited(self) -> bool:
-        return self._reader is not None or self.resume is not None
-
-    def _keep(self, piece: bytes) -> None:
-        """Holds a piece until it is read, and the upstream back when there is enough of them."""
-        self._pieces.append(piece)
-        self._buffered += len(piece)
-        self._passed += 1
-        if not self._paused and self._buffered >= (TOO_MUCH if self._awaited else ENOUGH):
-            self._paused = True
-            self._transport.pause_reading()
-
-    def _finish_response(self, *, surplus: bool) -> None:
-        """The response is complete; bytes beyond it condemn the connection at once."""
-        self._state = _DONE
-        self._chunked = None
-        if surplus:
-            self._shut(None)

@@ -10,9 +10,10 @@ from support.clock import FakeClock
 
 from gateway.upstream.app import AppPool
 from gateway.upstream.cluster_config import ClusterConfig, Resolution
-from gateway.upstream.connection import CHUNKED, ENOUGH, NO_BODY, Connection
+from gateway.upstream.connection import CHUNKED, NO_BODY, Connection
 from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.errors import UpstreamError
+from gateway.upstream.receiving import ENOUGH
 
 CONFIG = ClusterConfig(name="outbound|80||app.local", host="app.local", port=80, resolution=Resolution.APP)
 HEAD = b"GET /caf%C3%A9?q=1 HTTP/1.1\r\nhost: shop\r\nx-a: 1\r\nx-a: 2\r\n\r\n"

@@ -17,7 +17,7 @@ from support.upstreams import GET, LOOPS, Run, ask, cluster_of, connect, failure
 
 from gateway.http.flags import Flag
 from gateway.upstream import CHUNKED, NO_BODY, Connection, Framing, UpstreamError, sized
-from gateway.upstream.connection import ENOUGH, MAX_INTERIM
+from gateway.upstream.receiving import ENOUGH, MAX_INTERIM
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
