@@ -2,7 +2,7 @@
 
 Lifetime: request.
 
-Our own server's streams (`gateway.server.stream`) are such a side by themselves; `AsgiDownstream` makes one
+Our own server's streams (`gateway.server.stepped`) are such a side by themselves; `AsgiDownstream` makes one
 of `scope`, `receive` and `send`, for every other server and for a gateway inside somebody's application.
 """
 

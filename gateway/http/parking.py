@@ -4,7 +4,7 @@ Lifetime: config (constants).
 
 A task costs a scheduling round for each wake-up. The server's own streams therefore step a request by hand:
 the coroutine yields `PARKED`, and whoever it waits for calls the stream's `resume`. Anything else it yields
-is asyncio's, and makes the stream hand the rest of it to a task (`gateway.server.stream`).
+is asyncio's, and makes the stream hand the rest of it to a task (`gateway.server.stepped`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from gateway.server.cycle import Cycle
 from gateway.server.edge import Edge, socket_name
 from gateway.server.head import BLANK_LINE, HeadReader, plain_head
 from gateway.server.refusal import Refusal, Refused
-from gateway.server.stream import Stream
+from gateway.server.stepped import Stepped
 from gateway.server.sweeper import NEVER
 from gateway.tls import identify, tls_extension
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.http.section import Section
     from gateway.server.head import Head
     from gateway.server.limits import Limits
+    from gateway.server.stream import Stream
 
 HEAD, BODY, WHOLE, DEAF, AWAY = range(5)
 _DRAINED: Final = 65536
@@ -341,7 +342,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _begin(self, head: Head, data: bytes, end: int) -> None:
         """Starts the request of a complete head; what follows its end, in `data`, is body or the next one."""
-        cycle = self._cycle = Cycle(self, head) if self.edge.direct is None else Stream(self, head)
+        cycle = self._cycle = Cycle(self, head) if self.edge.direct is None else Stepped(self, head)
         if self._stopping:
             cycle.keep_alive = False
         if head.chunked or head.length:
