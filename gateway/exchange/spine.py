@@ -8,19 +8,20 @@ Only this module and the relay wait; every decision is a plain function elsewher
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from gateway.exchange import fault, relay, tunnel
+from gateway.exchange import relay, tunnel
 from gateway.exchange.answer import crude, failure, unrepeated
 from gateway.exchange.deadlines import Deadlines
+from gateway.exchange.deciding import Deciding
 from gateway.exchange.downstream import Aborted
 from gateway.exchange.exchange import ClientGone, Exchange
 from gateway.exchange.head import compose, renumber, reply_headers, request_head
 from gateway.exchange.hygiene import CHUNKED, NO_BODY, TUNNEL, Hygiene
 from gateway.exchange.mirror import Shadows, wanted
+from gateway.exchange.patience import patient
 from gateway.exchange.replay import replay_for
 from gateway.exchange.retry import Outcome, Retries, avoided
 from gateway.exchange.trial import Trial
@@ -29,7 +30,7 @@ from gateway.exchange.upload import Upload
 from gateway.http.flags import Flag
 from gateway.http.grpc import for_call, is_call
 from gateway.http.parking import parked
-from gateway.http.reply import NO_CLUSTER, NO_HEALTHY_UPSTREAM, Reply
+from gateway.http.reply import NO_HEALTHY_UPSTREAM, Reply
 from gateway.http.turn import Turn
 from gateway.security.jwt_failure import Undecided
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
@@ -37,13 +38,12 @@ from gateway.upstream.connection import NO_BODY as NO_UPLOAD
 from gateway.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.exchange.downstream import Downstream
     from gateway.http.headers import Headers
     from gateway.http.request import Request
-    from gateway.routing.listener import Listener
-    from gateway.routing.policies import Fault
     from gateway.routing.route import Destination, Route
     from gateway.routing.snapshot import Snapshot
     from gateway.upstream import Cluster, Connection, Endpoint, ResponseHead
@@ -69,7 +69,7 @@ class Policy:
         self.server = settings.server_name.encode("latin-1")
 
 
-class Spine:
+class Spine(Deciding):
     """Carries requests from the client to an upstream and back."""
 
     def __init__(
@@ -80,14 +80,12 @@ class Spine:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
+        super().__init__(rng)
         self._snapshot = snapshot
         self._record = record
         self._clock = clock
-        self._rng = rng or random.SystemRandom()
         self._policy: Policy | None = None
         self._turn: Turn | None = None
-        self._dice = random.Random(self._rng.getrandbits(64))  # noqa: S311 - dice, not secrets
-        self._draw = self._dice.getrandbits
         self._deadlines = Deadlines(clock)
         self.context: Callable[[Exchange, Headers, int], Headers] | None = None
         """Renews the trace context in the headers of a further attempt; None: nothing is traced."""
@@ -111,9 +109,7 @@ class Spine:
             else:
                 listener = snapshot.listener(downstream.place.port)
                 if listener.gate is not None:
-                    reply = await self._patient(
-                        exchange, downstream, partial(listener.gate, exchange.request)
-                    )
+                    reply = await patient(exchange, downstream, partial(listener.gate, exchange.request))
                 if reply is None:
                     reply = self._decide(exchange, listener)  # 3, 4
                     if exchange.waits or type(reply) is Undecided:
@@ -148,79 +144,6 @@ class Spine:
         policy = self._policy = Policy(snapshot)
         self._turn = Turn.of(asyncio.get_running_loop())
         return policy
-
-    def _decide(self, exchange: Exchange, listener: Listener) -> Reply | None:
-        """Steps 3 and 4 for every request: a reply, or None when there is a destination to forward to."""
-        request = exchange.request
-        for check in listener.checks:
-            reply = check(request, self._rng)
-            if reply is not None:
-                return reply
-        if listener.https_redirect is not None and (reply := listener.https_redirect(request)) is not None:
-            return reply
-        route = exchange.route = listener.match(request)  # 3
-        if route is None:
-            return listener.unrouted(request)
-        if route.answer is not None:
-            if route.gate is None:
-                return route.answer(request)
-            exchange.waits = True
-            return None
-        draw = exchange.draw = self._draw(32)
-        destination = exchange.destination = route.choose(draw)
-        if destination.gate is not None or route.fault is not None:
-            exchange.waits = True
-            return None
-        return self._permit(request, destination.checks) or self._enter(request, route, destination)
-
-    async def _decide_later(
-        self, exchange: Exchange, downstream: Downstream, listener: Listener, reply: Reply | None
-    ) -> Reply | None:
-        """The rest of step 4 where something has to be waited for: keys, another's verdict, a delay."""
-        if isinstance(reply, Undecided) and reply.settled is not None:
-            # The issuer's keys are on their way: whoever shows a token of a new one waits for them.
-            if not await self._patient(exchange, downstream, reply.settled):
-                return reply
-            reply = self._decide(exchange, listener)
-            if not exchange.waits:
-                return reply
-        request, route, destination = exchange.request, exchange.route, exchange.destination
-        assert route is not None
-        if route.answer is not None:
-            assert route.gate is not None
-            return await self._patient(exchange, downstream, partial(route.gate, request)) or route.answer(
-                request
-            )
-        assert destination is not None
-        if destination.gate is not None:
-            reply = await self._patient(exchange, downstream, partial(destination.gate, request))
-        reply = reply or self._permit(request, destination.checks)
-        if reply is None and route.fault is not None:
-            reply = await self._inject(exchange, downstream, route.fault)
-        return reply or self._enter(request, route, destination)
-
-    def _permit(self, request: Request, checks: Sequence[Check]) -> Reply | None:
-        for check in checks:
-            reply = check(request, self._rng)
-            if reply is not None:
-                return reply
-        return None
-
-    def _enter(self, request: Request, route: Route, destination: Destination) -> Reply | None:
-        """The route's own checks, CORS last; then there must be a cluster."""
-        for check in route.checks:
-            reply = check(request, self._rng)
-            if reply is not None:
-                return reply
-        return NO_CLUSTER if destination.cluster is None else None
-
-    async def _inject(self, exchange: Exchange, downstream: Downstream, wanted: Fault) -> Reply | None:
-        seconds = fault.delay(wanted, self._dice)
-        if seconds:
-            exchange.flags = (*exchange.flags, fault.DELAYED)
-            exchange.delayed = seconds
-            await self._patient(exchange, downstream, lambda: asyncio.sleep(seconds))
-        return fault.abort(wanted, exchange.request, self._dice)
 
     async def _forward(  # noqa: C901, PLR0912 - the order of steps, in one place
         self, exchange: Exchange, policy: Policy, downstream: Downstream
@@ -377,31 +300,9 @@ class Spine:
         exchange.connection = None
         if exchange.upload_done:
             self._sent(exchange, route)
-        connection = await self._patient(exchange, downstream, lambda: cluster.connect(endpoint))
+        connection = await patient(exchange, downstream, lambda: cluster.connect(endpoint))
         exchange.connected_at = self._clock()
         return connection
-
-    async def _patient(
-        self, exchange: Exchange, downstream: Downstream, begin: Callable[[], Awaitable[T]]
-    ) -> T:
-        """Waits for what only cancelling ends; the client's leaving does, and the timeout."""
-        if not exchange.watched:
-            exchange.watched = True
-            downstream.on_disconnect(exchange.client_gone)
-        if downstream.resume is not None:
-            await asyncio.sleep(0)  # From here on a task runs us, so that it can be cancelled.
-        if (stop := exchange.stopped()) is not None:
-            raise stop
-        task = exchange.task = asyncio.current_task()
-        try:
-            return await begin()
-        except asyncio.CancelledError:
-            if task is not None and (stop := exchange.stopped()) is not None:
-                task.uncancel()
-                raise stop from None
-            raise
-        finally:
-            exchange.task = None
 
     async def _again(
         self,
@@ -446,7 +347,7 @@ class Spine:
         exchange.tried = avoided(route.retries, exchange, cluster, retries.made)
         if not verdict.at_once:
             seconds = retries.wait(self._dice)
-            await self._patient(exchange, downstream, lambda: asyncio.sleep(seconds))
+            await patient(exchange, downstream, lambda: asyncio.sleep(seconds))
         renumber(exchange, route, retries.made + 1)
         if self.context is not None:
             target, authority, headers = exchange.parts
