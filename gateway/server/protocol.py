@@ -16,7 +16,6 @@ What a rule refuses is counted, remembered, answered without the application, an
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.http.place import Place
@@ -28,57 +27,44 @@ from gateway.server.head import BLANK_LINE, HeadReader, plain_head
 from gateway.server.refusal import Refusal, Refused
 from gateway.server.stepped import Stepped
 from gateway.server.sweeper import NEVER
+from gateway.server.wire import AWAY, BODY, DEAF, HEAD, WHOLE, Wire
 from gateway.tls import identify, tls_extension
 
 if TYPE_CHECKING:
+    import asyncio
+
     from uvicorn import Config
     from uvicorn.server import ServerState
 
     from gateway.http.peer import Peer
     from gateway.http.section import Section
     from gateway.server.head import Head
-    from gateway.server.limits import Limits
     from gateway.server.stream import Stream
 
-HEAD, BODY, WHOLE, DEAF, AWAY = range(5)
 _DRAINED: Final = 65536
 """A rest of a request body up to this size is read and dropped to keep the connection, which a larger one, or
 one of unknown size, closes."""
 
 
-class EdgeProtocol(asyncio.Protocol):
+class EdgeProtocol(Wire):
     """A client's connection. Made by uvicorn: `uvicorn --http gateway.server:EdgeProtocol`."""
 
     __slots__ = (
-        "_ahead",
         "_ahead_at",
         "_body",
         "_cycle",
-        "_drained",
         "_fresh",
         "_head",
-        "_limits",
-        "_phase",
-        "_read_paused",
         "_section",
         "_stopping",
-        "_unsent",
         "client",
-        "deadline",
-        "edge",
         "peer",
         "place",
-        "posted",
         "scheme",
         "server",
         "server_state",
         "tls",
-        "transport",
-        "write_paused",
     )
-
-    transport: asyncio.Transport
-    deadline: float
 
     def __init__(
         self,
@@ -89,7 +75,7 @@ class EdgeProtocol(asyncio.Protocol):
     ) -> None:
         if not config.loaded:
             config.load()
-        self.edge = Edge.of(config, app_state, _loop)
+        super().__init__(Edge.of(config, app_state, _loop))
         self.server_state = server_state
         self.deadline = NEVER
         self.server: tuple[str, int | None] | None = None
@@ -101,11 +87,6 @@ class EdgeProtocol(asyncio.Protocol):
         """What ASGI applications are told of it (`scope["extensions"]["tls"]`)."""
         self.place: Place
         """The connection as requests see it."""
-        self.write_paused = False
-        self.posted = False
-        """A response leaves at the end of this turn of the loop."""
-        self._limits: Limits = self.edge.follow_settings()
-        self._phase = HEAD
         self._head: HeadReader | None = None
         """A head that has begun."""
         self._section: Section | None = None
@@ -114,13 +95,8 @@ class EdgeProtocol(asyncio.Protocol):
         """The request in progress."""
         self._body: Sized | Chunked | None = None
         """What is still to come of its body."""
-        self._ahead = b""
         self._ahead_at = 0
-        """Pipelined bytes wait here for their turn: those of `_ahead` from this index on."""
-        self._read_paused = False
-        self._drained: list[asyncio.Future[None]] = []
-        self._unsent = 0
-        """Bytes in the transport's buffer when the client was last seen to take none."""
+        """Pipelined bytes wait for their turn: those of `_ahead` from this index on."""
         self._fresh = True
         """No response has been completed yet."""
         self._stopping = False
@@ -218,24 +194,6 @@ class EdgeProtocol(asyncio.Protocol):
         if self._body is None or self._cycle is None:
             return self._phase == WHOLE
         return self._body.remaining <= _DRAINED and not self._cycle.awaits_continue
-
-    async def drain(self) -> None:
-        """Returns when the client has taken enough of what was sent, or is gone."""
-        while self.write_paused and self._phase != DEAF:
-            waiter = self.edge.loop.create_future()
-            self._drained.append(waiter)
-            await waiter
-
-    def send_posted(self, data: bytes) -> None:
-        """The turn of the loop is over: a response leaves."""
-        self.posted = False
-        if not self.transport.is_closing():
-            self.transport.write(data)
-
-    def _settle(self) -> None:
-        """Nothing that comes now may overtake the last response, or cut it off."""
-        if self.posted:
-            self.edge.turn.flush()
 
     def body_taken(self) -> None:
         """The application has taken the request body there was, and may be given more."""
@@ -439,35 +397,6 @@ class EdgeProtocol(asyncio.Protocol):
         self.transport.write(refusal.render(why, request_id, lines, bodiless=bodiless))
         self._linger()
 
-    def _close(self) -> None:
-        """Closes once everything written has been sent."""
-        self._settle()
-        if self._phase == BODY or self._ahead:
-            self._linger()
-            return
-        self._go_deaf(self._limits.stream_idle)
-        self.transport.close()
-
-    def _linger(self) -> None:
-        """Closes our direction and drops what still comes. A plain close with bytes unread would be a reset,
-        and that takes the answer out of the client's hands before it has read it.
-        """
-        self._go_deaf(self._limits.linger)
-        if self.transport.is_closing():
-            return
-        if self._read_paused:
-            self._resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-
-    def _go_deaf(self, patience: float) -> None:
-        self._phase = DEAF
-        self._ahead = b""
-        self._unsent = self.transport.get_write_buffer_size()
-        self.deadline = self.edge.sweeper.after(self._limits.stream_idle if self._unsent else patience)
-
     def _leave(self) -> None:
         """The client is gone."""
         self._phase = DEAF
@@ -477,22 +406,3 @@ class EdgeProtocol(asyncio.Protocol):
             self._cycle.lose("client")
             self._cycle = None
         self._wake_writers()
-
-    # --- flow control
-
-    def _pause_reading(self) -> None:
-        if not self._read_paused:
-            self._read_paused = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        self._read_paused = False
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def _wake_writers(self) -> None:
-        if self._drained:
-            waiters, self._drained = self._drained, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
