@@ -90,6 +90,8 @@ class Exchange:
     """Of the last attempt."""
     connection: Connection | None = None
     """Of the last attempt."""
+    reused = False
+    """The last attempt went over a connection that had served before; who has it next may change that."""
     parts: Parts = (b"", b"", [])
     """What is sent upstream, framing apart; no target: nothing is sent yet."""
     retries: Retries | None = None
@@ -212,7 +214,7 @@ class Exchange:
             self.upstream_status,
             failure.flag if failure is not None else None,
             failure.details() if failure is not None else "",
-            connection.reused if connection is not None else False,
+            self.reused,
             connection.local_address if connection is not None else "",
         )
 

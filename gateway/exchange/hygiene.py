@@ -195,7 +195,7 @@ class Hygiene:
                 return BAD_CONNECTION
             if special.nominated:
                 headers = [pair for pair in headers if pair[0] not in special.nominated]
-            if special.offer and (refused := special.take_offer(downstream, headers)) is not None:
+            if special.offer is not None and (refused := special.take_offer(downstream, headers)):
                 return refused
         authority = downstream.authority or split_authority(host)
         if authority is None:
@@ -205,7 +205,7 @@ class Hygiene:
         if special is not None:
             admitted.body = special.body
             admitted.request_id = special.request_id
-            if special.offer:
+            if special.offer is not None:
                 admitted.by = None
             if trusted:
                 admitted.scheme = special.scheme or place.scheme
@@ -259,7 +259,7 @@ class _Special:
         self.forwarded_for = b""
         self.scheme = ""
         self.request_id = ""
-        self.offer = b""
+        self.offer: bytes | None = None
         """Protocols that the client would rather speak."""
         self.nominated: frozenset[bytes] = frozenset()
         """Names that Connection makes hop-by-hop."""
@@ -295,14 +295,14 @@ class _Special:
         elif kind == REFUSE:
             return BAD_NAME
         elif kind == OFFER:
-            self.offer = self.offer + b"," + value if self.offer else value
+            self.offer = value if self.offer is None else self.offer + b"," + value
         elif self.trusted:
             self._believe(kind, name, value, headers)
         return None
 
     def take_offer(self, downstream: Downstream, headers: Headers) -> Reply | None:
         """Makes the request a handshake when that is what it offers; any other offer is ignored."""
-        if self.body in _EMPTY and handshake.offered(downstream, self.offer):
+        if self.body in _EMPTY and handshake.offered(downstream, self.offer or b""):
             if (refused := handshake.refusal(headers)) is not None:
                 return refused
             self.body = TUNNEL

@@ -245,7 +245,7 @@ class Spine(Deciding):
 
     def _send(self, exchange: Exchange, route: Route, connection: Connection) -> None:
         """Sends the request: its head now, its body, if there is one, beside the response."""
-        exchange.connection, exchange.leased = connection, True
+        exchange.connection, exchange.leased, exchange.reused = connection, True, connection.reused
         request, body, upload = exchange.request, exchange.body, exchange.upload
         head = request_head(request.method, *exchange.parts, body)
         exchange.request_head = len(head)
@@ -340,6 +340,7 @@ class Spine(Deciding):
         exchange.earlier = (*exchange.earlier, ended._replace(stale=True) if verdict.at_once else ended)
         exchange.failure = None
         exchange.connected_at = 0.0
+        exchange.reused = False
         exchange.upstream_status = 0
         if upload is not None:
             upload.pause()

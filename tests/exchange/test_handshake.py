@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.exchanges import exchange
 from support.tunnels import KEY
@@ -106,6 +106,7 @@ PAIRS = st.tuples(st.sampled_from([b"connection", b"upgrade"]), VALUES)
 
 
 @given(st.lists(PAIRS, max_size=4))
+@example([(b"connection", b"upgrade"), (b"upgrade", b""), (b"upgrade", b"websocket")])
 def test_never_without_both_words_and_never_with_another(pairs: list[tuple[bytes, bytes]]) -> None:
     """Every Connection line counts, and so does every Upgrade line."""
     named = [
