@@ -142,6 +142,10 @@ class Call:
         if self._left:
             callback()
 
+    def whole_body(self) -> bytes:
+        """What the program sends, when it has it in one piece."""
+        return b"".join(self._source) if isinstance(self._source, httpx.ByteStream) else b""
+
     async def receive(self) -> tuple[bytes, bool]:
         """The next piece of what the program sends."""
         if self._body is None:

@@ -224,7 +224,11 @@ class Spine(Deciding):
                 self._mirror(exchange, policy, route, ())
         elif exchange.body == TUNNEL:
             exchange.upload = self.tunnels.begin()  # No copies: nobody would talk with a mirror.
-        elif 0 < exchange.body <= policy.replay_bytes and (carried := downstream.whole_body()):
+        elif (
+            0 < exchange.body <= policy.replay_bytes
+            and (carried := downstream.whole_body())
+            and len(carried) == exchange.body
+        ):
             exchange.carried, exchange.bytes_received = carried, len(carried)
             if mirrored:
                 self._mirror(exchange, policy, route, (carried,))

@@ -160,11 +160,11 @@ FAILURES: tuple[Difference, ...] = (
         settle=copied_length,
     ),
     Difference(
-        when="a request with a body that no endpoint accepts a connection for",
+        when="a request with a body that is still coming, and that no endpoint accepts a connection for",
         gateway="is not copied: it is answered before its body was read",
         envoy="is copied while it is read",
         why="a copy has the whole body, or there is none",
-        example=Ask.of("POST", "/mirrored-dead", body=b"hi"),
+        example=Ask.of("POST", "/mirrored-dead", body=b"x" * 400_000),
         copies=1,
         concerns=lambda ask: not ask.data.endswith(b"\r\n\r\n"),
         settle=unread,

@@ -325,3 +325,33 @@ def test_whole_answers_that_nobody_reads_stop_the_next_request() -> None:
             await until(lambda: served > before)
 
     asyncio.run(main())
+
+
+# --- request bodies that came with their heads
+
+
+@pytest.mark.parametrize(
+    ("sent", "whole"),
+    [
+        (b"Content-Length: 5\r\n\r\nhello", b"hello"),
+        (b"Content-Length: 5\r\n\r\nhell", b""),
+        (b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello", b""),
+        (b"\r\n", b""),
+    ],
+)
+def test_a_body_is_whole_when_its_last_byte_has_come(sent: bytes, whole: bytes) -> None:
+    """And nobody waits for 100 Continue; what is given away is not given again."""
+
+    async def main() -> None:
+        given: list[bytes] = []
+
+        async def direct(stream: Stream) -> None:
+            given.extend((stream.whole_body(), stream.whole_body()))
+            stream.respond(200, [], b"", last=True)
+
+        async with serving(direct) as (port, _), Raw(port) as raw:
+            await raw.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + sent)
+            await raw.response()
+            assert given == [whole, b""]
+
+    asyncio.run(main())
