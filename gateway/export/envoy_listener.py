@@ -153,6 +153,7 @@ def _manager(
         forward_client_cert_details="SANITIZE",
         normalize_path=settings.path_normalization != "NONE",
         merge_slashes=settings.path_normalization in {"MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"},
+        strip_trailing_host_dot=True,  # what we take for the host without it
         path_with_escaped_slashes_action=_escaped_slashes(settings),
         common_http_protocol_options={
             "headers_with_underscores_action": _UNDERSCORES[settings.underscore_headers],
