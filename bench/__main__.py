@@ -21,7 +21,7 @@ from rich.console import Console
 from bench.lab import Lab
 from bench.processes import LOAD_CORE, SUBJECT_CORE, Missing, tool
 from bench.report import save, show, write_docs
-from bench.scenarios import canary, idle, policies, reload, routes, security, stream, success_rate
+from bench.scenarios import canary, idle, kinds, policies, reload, routes, security, stream, success_rate
 from bench.subjects import GATEWAY, Envoy, Gateway, Uvicorn
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 SCENARIOS = {
     "canary": canary.run,
+    "kinds": kinds.run,
     "policies": policies.run,
     "security": security.run,
     "routes": routes.run,

@@ -103,15 +103,20 @@ class Lab:
             yield found
 
     def compare(
-        self, running: Mapping[str, Running], shots: Sequence[Shot], *, connections: int = 32
+        self, running: Mapping[str, Running], shots: Sequence[Shot], *, connections: int = 32, pause: int = 0
     ) -> dict[str, Summary]:
-        """Volleys at the subjects in turn, so that a disturbance of the machine meets all of them."""
+        """Volleys at the subjects in turn, so that a disturbance of the machine meets all of them.
+
+        `pause`: milliseconds between the requests of a connection.
+        """
         samples: dict[str, list[Sample]] = {name: [] for name in running}
         for subject in running.values():
             self.volley(subject, shots, seconds=1, connections=connections)
         for round_number in range(self.rounds):
             for name, subject in running.items():
-                sample = self.volley(subject, shots, seconds=self.seconds, connections=connections)
+                sample = self.volley(
+                    subject, shots, seconds=self.seconds, connections=connections, pause=pause
+                )
                 samples[name].append(sample)
                 self.say(
                     f"round {round_number + 1}/{self.rounds} {name}: {sample.cpu:.1f} us/request,"
@@ -120,10 +125,18 @@ class Lab:
         return {name: Summary.of(items) for name, items in samples.items()}
 
     def volley(
-        self, subject: Running, shots: Sequence[Shot], *, seconds: float, connections: int = 32
+        self,
+        subject: Running,
+        shots: Sequence[Shot],
+        *,
+        seconds: float,
+        connections: int = 32,
+        pause: int = 0,
     ) -> Sample:
         """One volley with the processor time it took."""
         before = subject.child.usage()
-        volley = fire(self.directory, subject.port, shots, seconds=seconds, connections=connections)
+        volley = fire(
+            self.directory, subject.port, shots, seconds=seconds, connections=connections, pause=pause
+        )
         spent = subject.child.usage().cpu - before.cpu
         return Sample(spent / max(1, volley.requests) * 1e6, volley)

@@ -24,6 +24,7 @@ class Shot:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
+    body: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def script(shots: Sequence[Shot], *, pause: int = 0) -> str:
     """The Lua program of a volley; `pause` milliseconds between the requests of a connection."""
     lines = [
         f"  shots[#shots + 1] = wrk.format({_lua(shot.method)}, {_lua(shot.path)}, "
-        "{" + ", ".join(f"[{_lua(name)}] = {_lua(value)}" for name, value in shot.headers.items()) + "})"
+        "{" + ", ".join(f"[{_lua(name)}] = {_lua(value)}" for name, value in shot.headers.items()) + "}"
+        f"{', ' + _lua(shot.body) if shot.body else ''})"
         for shot in shots
     ]
     delay = f"function delay() return {pause} end" if pause else ""
