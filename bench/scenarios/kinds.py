@@ -20,6 +20,9 @@ DIFFERENT = 5000
 """Requests without a header section in common: more than the gateway remembers lines."""
 SIZES = (30_000, 200_000)
 """Bytes of longer answers."""
+PAUSE = 60
+"""Milliseconds between the requests of a connection at light load: about 500 requests a second in all."""
+LIGHT = "the canary's, about 500 a second"
 
 
 def shots() -> Mapping[str, list[Shot]]:
@@ -34,6 +37,7 @@ def shots() -> Mapping[str, list[Shot]]:
     ]
     return {
         "the canary's": SHOTS,
+        LIGHT: SHOTS,
         "path, trace and cookie differ each time": different,
         "POST of 1 kB": [
             Shot("/reviews/7", {**common, "content-type": "application/json"}, "POST", 1000 * "x")
@@ -60,7 +64,7 @@ def run(lab: Lab) -> Result:
 
         with lab.running(files, only=("gateway", "envoy")) as running:
             for kind, sent in shots().items():
-                found = lab.compare(running, sent)
+                found = lab.compare(running, sent, pause=PAUSE if kind == LIGHT else 0)
                 envoy = found["envoy"].cpu if "envoy" in found else None
                 for name, summary in found.items():
                     result.rows.append(
