@@ -13,12 +13,12 @@ Who puts something off asks for `flush` before anything that must not overtake i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     Call = tuple[Callable[[Any], object], Any]
@@ -34,10 +34,10 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = WeakKeyDictionary()
 class Turn:
     """What is to be done at the end of this turn."""
 
-    __slots__ = ("_armed", "_loop", "_records", "_writes")
+    __slots__ = ("_armed", "_records", "_writes")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        # Without the loop: the turn would keep the key alive that it is found under.
         self._writes: list[Call] = []
         self._records: list[Call] = []
         self._armed = False
@@ -50,7 +50,7 @@ class Turn:
         """The one of this loop."""
         turn = _turns.get(loop)
         if turn is None:
-            turn = _turns[loop] = cls(loop)
+            turn = _turns[loop] = cls()
         return turn
 
     def write(self, send: Callable[[Any], object], data: bytes) -> None:
@@ -62,7 +62,7 @@ class Turn:
         writes.append((send, data))
         if not self._armed:
             self._armed = True
-            self._loop.call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         elif len(writes) >= MOST:
             self.flush()
 
@@ -71,7 +71,7 @@ class Turn:
         self._records.append((tell, what))
         if not self._armed:
             self._armed = True
-            self._loop.call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
         """Does now what was put off."""

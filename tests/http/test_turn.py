@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 
@@ -33,6 +35,18 @@ def test_a_loop_has_one() -> None:
         return Turn.of(loop)
 
     assert asyncio.run(main()) is not asyncio.run(main())
+
+
+def test_it_does_not_keep_a_loop_alive() -> None:
+    """Loops come and go in tests, and in programs that start their own."""
+    loop = asyncio.new_event_loop()
+    Turn.of(loop)
+    gone = weakref.ref(loop)
+    loop.close()
+    del loop
+    gc.collect()
+
+    assert gone() is None
 
 
 def test_many_writes_do_not_wait_for_the_end() -> None:
