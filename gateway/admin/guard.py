@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse
 
+from gateway.config.names import is_ip
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,7 +56,7 @@ class HostRule:
         name = _without_port(host.lower())
         if name in self._names or _is_loopback(name):
             return True
-        return not self.local and _is_address(name)
+        return not self.local and is_ip(name)
 
 
 def _without_port(host: str) -> str:
@@ -64,16 +66,8 @@ def _without_port(host: str) -> str:
     return host.partition(":")[0]
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_loopback(name: str) -> bool:
-    return _is_address(name) and ip_address(name).is_loopback
+    return is_ip(name) and ip_address(name).is_loopback
 
 
 class Guard:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli._config import config_option
 from gateway.cli._help import closing
 from gateway.config import split_paths
 from gateway.demo.guide import shown
@@ -29,14 +30,7 @@ DEFAULT_PATH = "routes.yaml"
         codes="0 stopped, 1 a part of it ended by itself, 2 usage, 3 could not start",
     ),
 )
-@click.option(
-    "-c",
-    "--config",
-    "paths",
-    multiple=True,
-    metavar="PATH",
-    help="Configuration file or directory, repeatable. Default: $GATEWAY_CONFIG, or routes.yaml.",
-)
+@config_option
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli._config import config_option
 from gateway.cli._help import closing
 
 if TYPE_CHECKING:
@@ -44,14 +45,7 @@ SHOWN = 12
 @click.option("--jwt", "token", default="", metavar="TOKEN", help="Sent as authorization: Bearer TOKEN.")
 @click.option("--sni", default="", metavar="NAME", help="Server name of the TLS handshake.")
 @click.option("--source-ip", default="127.0.0.1", show_default=True, metavar="IP", help="The direct peer.")
-@click.option(
-    "-c",
-    "--config",
-    "paths",
-    multiple=True,
-    metavar="PATH",
-    help="Configuration file or directory, repeatable. Default: $GATEWAY_CONFIG, or routes.yaml.",
-)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def command(  # noqa: PLR0913 - the options of interface.md
     *,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli._config import config_option
 from gateway.cli._help import closing
 
 CODES = "0 written, 1 the configuration has errors, 2 usage, 3 cannot write"
@@ -31,14 +32,7 @@ def export() -> None:
     short_help="A bootstrap for real Envoy.",
     epilog=closing("gateway export envoy -c routes.yaml -o envoy.json", codes=CODES),
 )
-@click.option(
-    "-c",
-    "--config",
-    "paths",
-    multiple=True,
-    metavar="PATH",
-    help="Configuration file or directory, repeatable. Default: $GATEWAY_CONFIG, or routes.yaml.",
-)
+@config_option
 @click.option("--output", "-o", metavar="FILE", help="Where to write; default: standard output.")
 @click.option(
     "--json",

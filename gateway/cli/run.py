@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from gateway.cli._config import config_option
 from gateway.cli._help import closing
 
 
@@ -21,14 +22,7 @@ from gateway.cli._help import closing
         codes="0 stopped after a drain, 2 usage, 3 could not start",
     ),
 )
-@click.option(
-    "-c",
-    "--config",
-    "paths",
-    multiple=True,
-    metavar="PATH",
-    help="Configuration file or directory, repeatable. Default: $GATEWAY_CONFIG, or routes.yaml.",
-)
+@config_option
 @click.option(
     "--host", metavar="HOST", help="Where to listen. Default: 127.0.0.1, or what the configuration says."
 )

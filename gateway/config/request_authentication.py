@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, Strict
 
+from gateway.config.extension_providers import FRAMING
 from gateway.config.fields import Bool, Checked, Duration, Many, NonEmpty, Problem, Str, rejection
 from gateway.config.names import check_hostname, is_ip, is_token
 from gateway.config.resource import Resource, register
@@ -20,20 +21,7 @@ from gateway.config.selector import EmptyIfNull, Targeted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FRAMING = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+_FRAMING = FRAMING | {"expect"}
 """Headers (lower-case) that carry the message itself, so no claim may become one of them."""
 _CLAIM_HEADER = re.compile(r"[-_A-Za-z0-9]+\Z")
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
@@ -86,7 +74,7 @@ class ClaimToHeader(Checked):
 def _output_problems(name: str, at: tuple[str | int, ...]) -> Iterator[Problem]:
     if not _CLAIM_HEADER.match(name):
         yield Problem("GW039", f'"{name}" is not a header of letters, digits, "-" and "_"', at)
-    elif name.lower() in FRAMING:
+    elif name.lower() in _FRAMING:
         yield Problem("GW039", f'"{name}" carries the message itself and cannot be a claim', at)
 
 

@@ -264,7 +264,7 @@ class Control:
         if secured.fatal:  # A credential that worked is kept, so this is one that was never needed.
             logger.error("credentials refused:\n%s", render(secured.findings, self.loaded.sources))
             return False
-        self.tls.commit(secured, at=self._wall())
+        self.tls.commit(secured, changed=True)
         self.registry.secure(secured.originations)
         if secured.findings:
             logger.warning("%s", render(secured.findings, self.loaded.sources))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gateway.telemetry.catalog import OVERFLOW, UNKNOWN
+from gateway.telemetry.catalog import ISTIO_LABELS, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,22 +49,7 @@ def source_labels(settings: GatewaySettingsSpec) -> dict[str, str]:
     }
 
 
-_NOWHERE = dict.fromkeys(
-    (
-        "destination_workload",
-        "destination_workload_namespace",
-        "destination_principal",
-        "destination_app",
-        "destination_version",
-        "destination_service",
-        "destination_canonical_service",
-        "destination_canonical_revision",
-        "destination_service_name",
-        "destination_service_namespace",
-        "destination_cluster",
-    ),
-    UNKNOWN,
-)
+_NOWHERE = dict.fromkeys((name for name in ISTIO_LABELS if name.startswith("destination_")), UNKNOWN)
 
 
 def principal_labels(endpoint: Endpoint | None) -> dict[str, str]:
@@ -125,8 +110,3 @@ def workload_labels(destination: Destination, endpoint: Endpoint | None) -> Mapp
     for place in places[1:]:
         common = {key: value for key, value in common.items() if place.labels.get(key) == value}
     return common
-
-
-def overflow_labels(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The one label set that takes everything beyond the limit."""
-    return (OVERFLOW,) * len(names)

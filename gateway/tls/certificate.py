@@ -9,12 +9,12 @@ import ssl
 from base64 import b64encode
 from functools import lru_cache
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.config.names import is_ip
 from gateway.tls.spiffe import principal
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Certificate:
         return any(self._carries(name) for name in wanted)
 
     def _carries(self, name: str) -> bool:
-        if _is_address(name):
+        if is_ip(name):
             return name in self.addresses
         if ":" in name or "/" in name:
             return name in self.uris
@@ -127,11 +127,3 @@ def _escaped(text: str) -> str:
     return "".join(
         char if " " <= char <= "~" else "".join(f"\\{byte:02X}" for byte in char.encode()) for char in text
     )
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -96,8 +96,6 @@ class Store:
         self._held: tuple[Secured | None, tuple[Held, ...]] = (None, ())
         self.changes = 0
         """How often credentials changed on disk and were put to use."""
-        self.changed_at: float | None = None
-        """When that was last, in seconds since the epoch."""
 
     def __repr__(self) -> str:
         return f"<Store {', '.join(map(str, self.folders))} changes {self.changes}>"
@@ -133,15 +131,13 @@ class Store:
         now = self.prepare(before.config, before.destinations)
         return now if (now.materials, now.findings) != (before.materials, before.findings) else None
 
-    def commit(self, secured: Secured, *, at: float | None = None) -> None:
-        """Puts a state to use: handshakes from here on have it. `at`: credentials changed on disk, then."""
+    def commit(self, secured: Secured, *, changed: bool = False) -> None:
+        """Puts a state to use: handshakes from here on have it. `changed`: credentials did, on disk."""
         for table in secured.tables.values():
             for server in table.servers:
                 server.context.serves = _Serves(table, server)
         self.secured = secured
-        if at is not None:
-            self.changes += 1
-            self.changed_at = at
+        self.changes += changed
 
 
 class _Serves:

@@ -30,7 +30,7 @@ def renew(it: Door) -> list[str]:
     secured = it.store.refresh()
     if secured is None:
         return ["unchanged"]
-    it.store.commit(secured, at=1.0)
+    it.store.commit(secured, changed=True)
     return [finding.code for finding in secured.findings]
 
 

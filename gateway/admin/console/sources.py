@@ -12,18 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gateway.control.control import Control
+    from gateway.explain.story import Rejected
     from gateway.telemetry.recorder import Recorder
-
-
-class Rejected(Protocol):
-    """One request that the protocol class refused, as `gateway.server.refusal` remembers it."""
-
-    at: float
-    request_id: str
-    reason: str
-    status: int
-    client: str
-    head: bytes
 
 
 class Refusals(Protocol):
