@@ -10,10 +10,15 @@ retries are no share of anything. Here neither depends on the rate.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from gateway.upstream.cluster_config import RetryReserve
+
+
+INTEREST: Final = 0.1
+"""Share of what requests earn that is withheld while the reserve is not full: in a long outage it repays the
+reserve, so that retries are no more than `percent` of all requests, the first ones included."""
 
 
 class Allowance:
@@ -55,6 +60,8 @@ class Allowance:
             back = max(0.0, now - self._booked_at) * reserve.size / reserve.refill
             balance = min(reserve.size, balance + back)
         earned = max(0, requests - self._seen) * self.percent / 100.0
+        if balance < reserve.size:
+            earned *= 1.0 - INTEREST
         return min(reserve.size + active, balance + earned)
 
     def suffices(self, active: int, requests: int, now: float) -> bool:

@@ -56,13 +56,13 @@ def outage(requests: int, seconds: float, tries: int = 3, *, good: int = 0) -> O
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.01, 0.1, 1.0, 10.0])
-@pytest.mark.parametrize("requests", [200, 1000])
-def test_at_any_rate_an_outage_costs_a_fifth_more_and_the_reserve(requests: int, seconds: float) -> None:
+@pytest.mark.parametrize("requests", [260, 1000])
+def test_at_any_rate_an_outage_costs_a_fifth_more(requests: int, seconds: float) -> None:
     """One request at a time, from a thousand a second to six a minute: what comes back by time is little."""
     told = outage(requests, seconds)
-    assert told.attempts <= 1.2 * requests + 5 + requests * seconds * 5 / HOUR
-    assert told.attempts <= 1.24 * requests
-    assert told.attempts >= 1.19 * requests
+    assert told.attempts <= 1.2 * requests + requests * seconds * 5 / HOUR
+    assert told.attempts <= 1.22 * requests
+    assert told.attempts >= 1.17 * requests
 
 
 @pytest.mark.parametrize("good", [1, 100, 1_000_000])
@@ -77,19 +77,19 @@ def test_a_lone_request_has_all_its_retries() -> None:
     assert told.attempts == 20 * 4
 
 
-def test_during_an_outage_every_fifth_request_is_tried_again() -> None:
+def test_during_an_outage_nearly_every_fifth_request_is_tried_again() -> None:
     """So that the end of the outage is seen."""
     told = outage(1000, 0.0)
     assert told.retried[0]
-    assert sum(told.retried[100:200]) == 20
+    assert sum(told.retried[100:200]) == 18
 
 
 def test_an_occasional_failure_never_meets_an_empty_purse() -> None:
-    """One request in fifteen needs three tries, for ever: that is just what a fifth pays for."""
+    """One request in seventeen needs three tries, for ever: that is just what a fifth pays for."""
     purse = allowance(refill=0.0)
     attempts = 0
     for _ in range(200):
-        attempts += 15
+        attempts += 17
         assert all(pays(purse, 1, attempts) for _ in range(3))
 
 
@@ -116,8 +116,8 @@ def test_the_reserve_comes_back_by_time_and_no_more_than_it() -> None:
 def test_a_reserve_that_is_never_refilled_is_earned_only() -> None:
     purse = allowance(size=1.0, refill=0.0)
     assert pays(purse, 1, 0)
-    assert not pays(purse, 1, 4, 1e9)
-    assert pays(purse, 1, 5, 1e9)
+    assert not pays(purse, 1, 5, 1e9)
+    assert pays(purse, 1, 6, 1e9)
 
 
 def test_a_new_reserve_holds_at_once() -> None:

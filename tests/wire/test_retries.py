@@ -401,9 +401,9 @@ def test_a_post_that_no_backend_saw_is_sent_elsewhere(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("connections", "count"), [(1, 200), (2, 200), (4, 200), (16, 400), (64, 600)])
+@pytest.mark.parametrize(("connections", "count"), [(1, 260), (2, 260), (4, 260), (16, 400), (64, 600)])
 def test_while_everything_fails_retries_are_a_fifth(tmp_path: Path, connections: int, count: int) -> None:
-    """The budget that is on by default: 20 % of the requests, and a reserve of five once.
+    """The budget that is on by default: 20 % of the requests, what the reserve has paid for included.
 
     It holds whatever the machine makes of the concurrency. The share of what is in flight does not: it lets
     three retries pass beside any number of requests, so a few of these that are slow to come get more.
@@ -420,10 +420,10 @@ def test_while_everything_fails_retries_are_a_fifth(tmp_path: Path, connections:
                 assert statuses == [503] * count
                 tries = Counter(asked.number for backend in backends for asked in backend.asked)
                 assert tries["1"] == count
-                assert count < tries.total() <= 1.2 * count + 5
+                assert count < tries.total() <= 1.2 * count
                 assert tries.keys() <= {"1", "2", "3", "4"}
                 if connections == 1:
-                    assert tries.total() >= 1.2 * count
+                    assert tries.total() >= 1.17 * count
 
     asyncio.run(main())
 
