@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.admin.door import asked, open_door
+from gateway.admin.address import open_public, wanted_address
 from gateway.admin.listener import AdminListener
-from gateway.admin.siblings import Siblings, home
+from gateway.admin.siblings import Siblings, socket_home
 
-__all__ = ["AdminListener", "Siblings", "asked", "home", "open_door"]
+__all__ = ["AdminListener", "Siblings", "open_public", "socket_home", "wanted_address"]

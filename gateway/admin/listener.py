@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gateway.admin.address import CONNECTIONS, open_public, wanted_address
 from gateway.admin.app import admin_app
 from gateway.admin.console.sources import Sources, no_edge
-from gateway.admin.door import CONNECTIONS, asked, open_door
 from gateway.admin.guard import Guard, HostRule
-from gateway.admin.together import private_app, public_app
+from gateway.admin.workers import private_app, public_app
 
 if TYPE_CHECKING:
     import socket
@@ -102,24 +102,24 @@ class AdminListener:
 
         Never fails: an address that cannot be used is a warning.
         """
-        text = asked(self._given, control.loaded.require().settings)
+        text = wanted_address(self._given, control.loaded.require().settings)
         if not text:
             return
         siblings = self._siblings
         if siblings is not None:
             self.joined = await self._join(siblings, control)
             siblings = siblings if self.joined else None
-        door = open_door(text) if self._siblings is None else self._siblings.open_door(text)
-        if door is None:
+        public = open_public(text) if self._siblings is None else self._siblings.open_public(text)
+        if public is None:
             return
-        self.address = door.address
+        self.address = public.address
         app = (
             admin_app(control, self._metrics, recorder=self._recorder, edge=self._edge)
             if siblings is None
             else public_app(self._sources(control), siblings, self._metrics)
         )
-        guard = Guard(app, HostRule(door.host, self._hosts), several=siblings is not None)
-        await self._serve(guard, door.listening)
+        guard = Guard(app, HostRule(public.host, self._hosts), several=siblings is not None)
+        await self._serve(guard, public.listening)
         logger.info("admin listener on http://%s", self.address)
 
     def _sources(self, control: Control) -> Sources:

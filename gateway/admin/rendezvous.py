@@ -5,7 +5,7 @@ Lifetime: process.
 `uvicorn --workers N` starts processes that know nothing of each other but their parent. They meet in a folder
 named after it, and after what they serve. Who comes takes the lowest number that is free: the number is free
 when nobody holds the lock on its file, so a dead worker's place goes to the one that is started for it. The
-public address belongs to whoever holds the lock on the door.
+public address belongs to whoever holds the lock on `public`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.admin.door import open_door
-from gateway.admin.siblings import Siblings, home
+from gateway.admin.address import open_public
+from gateway.admin.siblings import Siblings, socket_home
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
-    from gateway.admin.door import Door
+    from gateway.admin.address import PublicSocket
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Rendezvous(Siblings):
             return None
         told = "\0".join((str(os.geteuid()), _born(parent.pid), *serves))
         what = sha256(told.encode(errors="surrogateescape")).hexdigest()[:12]
-        return cls(Path(home()) / f"gateway-{parent.pid}-{what}")
+        return cls(Path(socket_home()) / f"gateway-{parent.pid}-{what}")
 
     def open(self, wall: float | None = None) -> socket.socket:
         """Takes a place, then as in every worker. OSError when the folder is not ours alone."""
@@ -71,12 +71,12 @@ class Rendezvous(Siblings):
             raise PermissionError("others may use this folder")
         self.number = next(number for number in count() if self._take(f"{number}.worker"))
 
-    def open_door(self, text: str) -> Door | None:
+    def open_public(self, text: str) -> PublicSocket | None:
         """The public address, for the first that wants it; if another process has it, that is a warning."""
-        if self.number != UNNUMBERED and not self._take("door"):
+        if self.number != UNNUMBERED and not self._take("public"):
             logger.info("another worker has the admin listener, and asks this one")
             return None
-        return open_door(text)
+        return open_public(text)
 
     def leave(self) -> None:
         """Gives the place back. The last one removes the folder."""

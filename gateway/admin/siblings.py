@@ -21,13 +21,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from gateway.admin.door import open_door
+from gateway.admin.address import open_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from gateway.admin.door import Door
+    from gateway.admin.address import PublicSocket
 
 PATIENCE: Final = 1.0
 """Seconds a worker has for an answer."""
@@ -38,7 +38,7 @@ _LONGEST: Final = 60
 """Bytes; the address of a unix socket has 107, on some systems 103."""
 
 
-def home() -> str:
+def socket_home() -> str:
     """Where the folder is to be: among temporary files, unless that name is too long for sockets below it."""
     usual = tempfile.gettempdir()
     return usual if len(os.fsencode(usual)) < _LONGEST else "/tmp"  # noqa: S108 - what is made there is ours alone
@@ -74,11 +74,11 @@ class Answer(NamedTuple):
 
 
 class Siblings:
-    """All workers of this gateway; `number` is ours, `door` the public address that they share."""
+    """All workers of this gateway; `number` is ours, `public` the address people know, which they share."""
 
-    def __init__(self, folder: Path, number: int, door: Door | None = None) -> None:
+    def __init__(self, folder: Path, number: int, public: PublicSocket | None = None) -> None:
         self.folder = folder
-        self._door = door
+        self._public = public
         self.number = number
 
     def __repr__(self) -> str:
@@ -113,9 +113,9 @@ class Siblings:
         _write(self.folder / f"{self.number}.worker", f"{os.getpid()} {started_at:.3f}")
         return opened
 
-    def open_door(self, text: str) -> Door | None:
+    def open_public(self, text: str) -> PublicSocket | None:
         """The public address, for us to accept at; None: another one does."""
-        return self._door or open_door(text)
+        return self._public or open_public(text)
 
     def close(self) -> None:
         """Takes our socket away."""

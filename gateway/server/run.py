@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from gateway.admin import Siblings, asked, home, open_door
+from gateway.admin import Siblings, open_public, socket_home, wanted_address
 from gateway.asgi import Gateway
 from gateway.config import ConfigError, render
 from gateway.server.banner import banner
@@ -24,7 +24,7 @@ from gateway.server.workers import COULD_NOT_START, Workers
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.config import Config
 
@@ -80,23 +80,27 @@ def run(
 
     if workers == 1:
         return serve(gateway, sockets, announce, lambda config: wanted(config, host, port).addresses)
-    # Open before there are workers: all of them accept there, so it stays when one of them ends.
-    where = asked(None, gateway.control.snapshot.config.settings)
-    door = open_door(where) if where else None
-    if door is None:
-        os.environ["GATEWAY_ADMIN"] = "off"
+    admin = wanted_address(None, gateway.control.snapshot.config.settings)
     del gateway
 
-    def work(number: int) -> int:
+    def work(siblings: Siblings) -> int:
         logging.getLogger("gateway").setLevel(logging.ERROR)  # the findings have been said
-        later = (lambda _: _speak_up(log_level)) if number else announce
-        siblings = Siblings(Path(folder), number, door)
+        later = (lambda _: _speak_up(log_level)) if siblings.number else announce
         return serve(Gateway(paths, own_process=True, siblings=siblings), sockets, later)
 
+    return _serve_workers(workers, admin, work)
+
+
+def _serve_workers(count: int, admin: str, work: Callable[[Siblings], int]) -> int:
+    """`work` in so many processes. `admin`: the address of their admin listener; empty: they have none."""
+    # Open before there are workers: all of them accept there, so it stays when one of them ends.
+    public = open_public(admin) if admin else None
+    if public is None:
+        os.environ["GATEWAY_ADMIN"] = "off"
     # Where workers find each other, and leave their numbers.
-    with TemporaryDirectory(prefix="gateway-", dir=home()) as folder:
-        Siblings.expect(Path(folder), workers)
-        return Workers(workers, work).run()
+    with TemporaryDirectory(prefix="gateway-", dir=socket_home()) as folder:
+        Siblings.expect(Path(folder), count)
+        return Workers(count, lambda number: work(Siblings(Path(folder), number, public))).run()
 
 
 def _open(config: Config, host: str | None, port: int | None) -> tuple[list[socket.socket], list[str]]:

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from support.process import Server, free_port, gateway, uvicorn
 
-from gateway.admin.whole import ended
+from gateway.admin.merge import ended
 
 WORKERS = 3
 SILENT = "no answer within 1 s"

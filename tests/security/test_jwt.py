@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import FakeClock
-from support.door import Door, bearer
 from support.routing import request
+from support.token_check import TokenCheck, bearer
 from support.tokens import NOW, b64, jwk, jwks, policy, private_key, raw, rule, token
 
 from gateway.http.request import Request
@@ -26,7 +26,7 @@ FORGED = token(private_key("RSA", "mallory"))
 EXPIRED = token(exp=NOW - 61)
 
 
-DOOR = Door(rule())
+CHECK = TokenCheck(rule())
 
 
 def test_no_rule_is_no_check() -> None:
@@ -39,14 +39,14 @@ def test_a_request_without_token_passes_as_nobody() -> None:
     """That somebody must be there is for an AuthorizationPolicy to demand."""
     asked = request()
 
-    assert (DOOR.ask(asked), asked.claims, asked.request_principal) == (None, None, "")
+    assert (CHECK.ask(asked), asked.claims, asked.request_principal) == (None, None, "")
 
 
 def test_a_verified_token_says_who_is_calling() -> None:
     """Claims and principal are there for policies and routes; the token goes no further."""
     asked = bearer(token(scope="read write", groups=["a"]))
 
-    assert DOOR.ask(asked) is None
+    assert CHECK.ask(asked) is None
     assert asked.request_principal == "https://a/alice"
     assert asked.claims is not None
     assert (asked.claims["scope"], asked.claims["groups"]) == (["read", "write"], ["a"])
@@ -57,7 +57,7 @@ def test_a_principal_has_two_parts() -> None:
     """Without subject there is none, though the token is good."""
     asked = bearer(token(sub=...))
 
-    assert DOOR.ask(asked) is None
+    assert CHECK.ask(asked) is None
     assert (asked.request_principal, asked.claims) == ("", {"iss": "https://a", "exp": NOW + 600})
 
 
@@ -87,18 +87,18 @@ def test_a_principal_has_two_parts() -> None:
 )  # fmt: skip
 def test_tokens_and_what_is_said_of_them(text: str, expected: str) -> None:
     """Envoy's words; clocks may differ by a minute, and issuers are equal or not (J12, J13)."""
-    assert DOOR.says(text) == expected
+    assert CHECK.says(text) == expected
 
 
 def test_a_refusal_tells_the_client_how_to_authenticate() -> None:
     """The challenge names the address without its query; the log's details have no blanks."""
     asked = bearer(EXPIRED, '/a"b')
     asked.query = b"access_token=secret"
-    refused = DOOR.ask(asked)
+    refused = CHECK.ask(asked)
 
     assert refused is not None
     assert (refused.status, refused.flag, refused.close) == (401, None, False)
-    reply = DOOR.ask(bearer(EXPIRED, '/a"b' + "c" * 300))
+    reply = CHECK.ask(bearer(EXPIRED, '/a"b' + "c" * 300))
     assert reply is not None
     assert reply.details == "jwt_authn_access_denied{Jwt_is_expired}"
     realm = b'http://reviews/a\\"b' + b"c" * 252
@@ -121,7 +121,7 @@ def test_a_refusal_tells_the_client_how_to_authenticate() -> None:
 )
 def test_audiences(audience: Any, expected: str) -> None:
     """One of them must be ours; scheme and final slash do not count, as in Envoy."""
-    assert Door(rule(audiences=["api", "https://web"])).says(token(aud=audience)) == expected
+    assert TokenCheck(rule(audiences=["api", "https://web"])).says(token(aud=audience)) == expected
 
 
 def test_a_token_may_be_forwarded() -> None:
@@ -129,7 +129,7 @@ def test_a_token_may_be_forwarded() -> None:
     asked = bearer(GOOD)
     asked.query = b"a=1"
 
-    assert Door(rule(forwardOriginalToken=True)).answer(asked) == "https://a/alice"
+    assert TokenCheck(rule(forwardOriginalToken=True)).answer(asked) == "https://a/alice"
     assert (asked.headers, asked.query) == ([(b"authorization", f"Bearer {GOOD}".encode())], b"a=1")
 
 
@@ -147,7 +147,7 @@ def test_claims_become_headers() -> None:
     text = token(org={"name": "Ä"}, n=-7, f=1.5, b=False, l=["x"])
     asked = bearer(text)
 
-    assert Door(OUTPUTS).answer(asked) == "https://a/alice"
+    assert TokenCheck(OUTPUTS).answer(asked) == "https://a/alice"
     assert asked.headers == [
         (b"x-payload", text.split(".")[1].encode()),
         (b"x-user", b"alice"),
@@ -164,7 +164,7 @@ def test_two_outputs_may_share_a_header() -> None:
     shared = {"outputPayloadToHeader": "x-a", "outputClaimToHeaders": [{"header": "X-A", "claim": "sub"}]}
     asked = bearer(GOOD)
 
-    assert Door(rule(**shared)).ask(asked) is None
+    assert TokenCheck(rule(**shared)).ask(asked) is None
     assert asked.header_values(b"x-a") == [GOOD.split(".")[1].encode(), b"alice"]
 
 
@@ -173,7 +173,7 @@ def test_claims_that_are_no_header_value_are_left_out(value: Any) -> None:
     """A claim never becomes a second header, nor one that is read as something else (J18)."""
     asked = bearer(token(n=value))
 
-    assert Door(OUTPUTS).answer(asked) == "https://a/alice"
+    assert TokenCheck(OUTPUTS).answer(asked) == "https://a/alice"
     assert {name for name, _ in asked.headers} == {b"x-payload", b"x-user"}
 
 
@@ -185,7 +185,7 @@ def test_a_client_cannot_write_what_only_we_may(sent: str, with_token: bool) -> 
         "/", {sent: "root", "x-other": "1"} | ({"authorization": f"Bearer {GOOD}"} if with_token else {})
     )
 
-    assert Door(OUTPUTS).ask(asked) is None
+    assert TokenCheck(OUTPUTS).ask(asked) is None
     assert b"root" not in dict(asked.headers).values()
     assert b"root" not in asked.header_map.values()
     assert asked.header_map[b"x-other"] == b"1"
@@ -195,7 +195,7 @@ def test_a_client_s_copies_go_in_every_line() -> None:
     """And what is left is one line each again."""
     asked = request("/", [(b"x-user", b"a"), (b"x-user", b"b"), (b"y", b"1")])
 
-    assert Door(OUTPUTS).ask(asked) is None
+    assert TokenCheck(OUTPUTS).ask(asked) is None
     assert (asked.headers, asked.repeated) == ([(b"y", b"1")], False)
 
 
@@ -204,7 +204,7 @@ def test_a_preflight_passes_without_token() -> None:
     headers = {"origin": "https://web", "access-control-request-method": "GET", "x-user": "root"}
     asked = request("/", headers | {"authorization": f"Bearer {FORGED}"}, method="OPTIONS")
 
-    assert Door(OUTPUTS).ask(asked) is None
+    assert TokenCheck(OUTPUTS).ask(asked) is None
     assert (asked.request_principal, b"x-user" in asked.header_map) == ("", False)
 
 
@@ -221,7 +221,7 @@ def test_a_preflight_passes_without_token() -> None:
 )
 def test_what_only_looks_like_a_preflight_is_checked(asked: Request) -> None:
     """OPTIONS alone, or its headers alone, are an ordinary request (J25)."""
-    assert DOOR.answer(asked) == "401 Jwt verification fails"
+    assert CHECK.answer(asked) == "401 Jwt verification fails"
 
 
 @pytest.mark.parametrize(
@@ -239,17 +239,17 @@ def test_what_only_looks_like_a_preflight_is_checked(asked: Request) -> None:
 )
 def test_issuers_that_share_a_place(text: str, expected: str) -> None:
     """Each verifies its own tokens, with its own keys; the refusal tells what is most to the point."""
-    door = Door(RULE_B, rule())
+    check = TokenCheck(RULE_B, rule())
 
-    assert door.says(text) == expected
-    assert door.says(text) == expected
+    assert check.says(text) == expected
+    assert check.says(text) == expected
 
 
 def test_a_token_of_the_second_issuer_is_remembered() -> None:
     """And not parsed for the first again and again."""
-    door = Door(rule(), RULE_B)
-    assert [door.says(FROM_B), door.says(FROM_B)] == ["https://b/bob"] * 2
-    (_, second) = door.state.providers
+    check = TokenCheck(rule(), RULE_B)
+    assert [check.says(FROM_B), check.says(FROM_B)] == ["https://b/bob"] * 2
+    (_, second) = check.state.providers
 
     assert (second["cached_tokens"], second["cache_hits"]) == (1, 1)
 
@@ -275,25 +275,25 @@ def test_issuers_with_places_of_their_own(
     """Every token that some rule looks for must be good, whoever else is; the first issuer says who calls."""
     asked = request("/", headers)
 
-    assert Door(*APART).answer(asked) == expected
+    assert TokenCheck(*APART).answer(asked) == expected
     if left is not None:
         assert [name.decode() for name, _ in asked.headers] == left
 
 
 def test_a_rule_without_issuer_takes_any() -> None:
     """Its keys are what counts."""
-    door = Door(rule(None, jwks=jwks(jwk(private_key()))))
+    check = TokenCheck(rule(None, jwks=jwks(jwk(private_key()))))
 
-    assert door.says(token(iss="https://x")) == "https://x/alice"
-    assert door.says(token(iss=...)) == ""
-    assert door.says(token(KEY_B)) == "401 Jwt verification fails"
+    assert check.says(token(iss="https://x")) == "https://x/alice"
+    assert check.says(token(iss=...)) == ""
+    assert check.says(token(KEY_B)) == "401 Jwt verification fails"
 
 
 def test_lists_written_as_text() -> None:
     """`scope` and `permission` always, others when the rule says so; the payload header stays as signed."""
     asked = bearer(token(roles="a  b", scope="", permission=["x y"], other="a b"))
 
-    assert Door(rule(spaceDelimitedClaims=["roles"])).ask(asked) is None
+    assert TokenCheck(rule(spaceDelimitedClaims=["roles"])).ask(asked) is None
     assert asked.claims is not None
     assert [asked.claims[name] for name in ("roles", "scope", "permission", "other")] == [
         ["a", "b"],
@@ -336,7 +336,7 @@ PIECES = st.sampled_from(
         ",",
     ]
 )
-EVERYWHERE = Door(
+EVERYWHERE = TokenCheck(
     OUTPUTS,
     RULE_B | {"fromHeaders": [{"name": "x-b"}], "fromParams": ["access_token"], "fromCookies": ["sid"]},
 )
@@ -366,7 +366,7 @@ def test_refusals_say_nothing_of_the_token() -> None:
         KEY_B,
         "RS256",
     )
-    reply = DOOR.ask(bearer(forged))
+    reply = CHECK.ask(bearer(forged))
 
     assert reply is not None
     assert "s3cret" not in repr(reply)

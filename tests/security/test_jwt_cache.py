@@ -6,47 +6,47 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.door import Door
+from support.token_check import TokenCheck
 from support.tokens import NOW, rule, token
 
 from gateway.security.jwt_cache import MOST_BYTES, MOST_TOKENS, TokenCache, Verified, digest
 
 GOOD = token()
-DOOR = Door(rule())
+CHECK = TokenCheck(rule())
 
 
 def test_a_remembered_token_expires() -> None:
     """At the second a fresh one would."""
-    door = Door(rule())
+    check = TokenCheck(rule())
     text = token(exp=NOW + 10)
-    assert door.says(text) == "https://a/alice"
-    door.clock.advance(70)
-    assert door.says(text) == "https://a/alice"
-    door.clock.advance(1)
+    assert check.says(text) == "https://a/alice"
+    check.clock.advance(70)
+    assert check.says(text) == "https://a/alice"
+    check.clock.advance(1)
 
-    assert door.says(text) == "401 Jwt is expired"
-    assert door.state.providers[0]["cached_tokens"] == 0
+    assert check.says(text) == "401 Jwt is expired"
+    assert check.state.providers[0]["cached_tokens"] == 0
 
 
 def test_what_fails_is_not_remembered() -> None:
     """A token that becomes valid is taken."""
-    door = Door(rule())
+    check = TokenCheck(rule())
     text = token(nbf=NOW + 100)
-    assert door.says(text) == "401 Jwt not yet valid"
-    door.clock.advance(100)
+    assert check.says(text) == "401 Jwt not yet valid"
+    check.clock.advance(100)
 
-    assert door.says(text) == "https://a/alice"
+    assert check.says(text) == "https://a/alice"
 
 
 @settings(max_examples=60)
 @given(st.data())
 def test_a_remembered_token_with_one_character_changed_is_refused(data: Any) -> None:
     """The cache answers for the whole token, nothing less."""
-    assert DOOR.says(GOOD) == "https://a/alice"
+    assert CHECK.says(GOOD) == "https://a/alice"
     at = data.draw(st.integers(0, len(GOOD) - 1))
     to = data.draw(st.sampled_from("AZaz09-_.").filter(lambda char: char != GOOD[at]))
 
-    assert DOOR.says(GOOD[:at] + to + GOOD[at + 1 :]).startswith("401 ")
+    assert CHECK.says(GOOD[:at] + to + GOOD[at + 1 :]).startswith("401 ")
 
 
 def entry(size: int, expires_at: float = 10.0) -> Verified:

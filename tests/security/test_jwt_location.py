@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.door import Door, bearer
 from support.routing import request
+from support.token_check import TokenCheck, bearer
 from support.tokens import private_key, rule, token
 
 from gateway.http.request import Request
@@ -14,7 +14,7 @@ from gateway.security.jwt import MOST_TOKENS
 
 GOOD = token()
 FORGED = token(private_key("RSA", "mallory"))
-DOOR = Door(rule())
+CHECK = TokenCheck(rule())
 
 
 @pytest.mark.parametrize(
@@ -36,21 +36,21 @@ DOOR = Door(rule())
 )
 def test_bearer_headers(headers: dict[str, str], expected: str) -> None:
     """What is not `Bearer` is no token; after it stands exactly one (J17)."""
-    assert DOOR.answer(request("/", headers)).startswith(expected)
+    assert CHECK.answer(request("/", headers)).startswith(expected)
     if not expected:
-        assert DOOR.answer(request("/", headers)) == ""
+        assert CHECK.answer(request("/", headers)) == ""
 
 
 def test_two_authorization_lines_must_both_be_good() -> None:
     """A backend might read either; and they are one person's."""
     lines = [(b"authorization", f"Bearer {text}".encode()) for text in (GOOD, FORGED)]
 
-    assert DOOR.answer(request("/", lines)) == "401 Jwt verification fails"
-    assert DOOR.answer(request("/", lines[::-1])) == "401 Jwt verification fails"
+    assert CHECK.answer(request("/", lines)) == "401 Jwt verification fails"
+    assert CHECK.answer(request("/", lines[::-1])) == "401 Jwt verification fails"
     other = [lines[0], (b"authorization", f"Bearer {token(sub='bob')}".encode())]
-    assert DOOR.answer(request("/", other)) == "401 Found multiple Jwt tokens"
+    assert CHECK.answer(request("/", other)) == "401 Found multiple Jwt tokens"
     same = request("/", [lines[0], lines[0], (b"x", b"1")])
-    assert DOOR.answer(same) == "https://a/alice"
+    assert CHECK.answer(same) == "https://a/alice"
     assert same.headers == [(b"x", b"1")]
 
 
@@ -58,7 +58,7 @@ def test_many_tokens_are_not_looked_at() -> None:
     """Each costs a signature."""
     lines = [(b"authorization", f"Bearer {FORGED}".encode())] * (MOST_TOKENS + 1)
 
-    assert DOOR.answer(request("/", lines)) == "401 Found multiple Jwt tokens"
+    assert CHECK.answer(request("/", lines)) == "401 Found multiple Jwt tokens"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_token_in_the_query(query: str, expected: str, rest: str | None) -> No
     """It is taken out, in whatever spelling; the other parameters stay as they are."""
     asked = request("/", query=query)
 
-    assert DOOR.answer(asked) == expected
+    assert CHECK.answer(asked) == expected
     if rest is not None:
         assert asked.query == rest.encode()
 
@@ -87,7 +87,7 @@ def test_a_bad_token_beside_a_good_one_is_refused() -> None:
     for first, second in ((GOOD, FORGED), (FORGED, GOOD)):
         asked = bearer(first)
         asked.query = f"access_token={second}".encode()
-        assert DOOR.answer(asked) == "401 Jwt verification fails"
+        assert CHECK.answer(asked) == "401 Jwt verification fails"
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_a_bad_token_beside_a_good_one_is_refused() -> None:
 )
 def test_named_places_replace_the_usual_ones(asked: Request) -> None:
     """A token elsewhere is nobody's business, and stays."""
-    door = Door(rule(fromHeaders=[{"name": "X-Token", "prefix": "Token "}]))
+    check = TokenCheck(rule(fromHeaders=[{"name": "X-Token", "prefix": "Token "}]))
     before = list(asked.headers), asked.query
 
-    assert door.answer(asked) == ""
+    assert check.answer(asked) == ""
     assert (asked.headers, asked.query) == before
 
 
@@ -117,22 +117,22 @@ def test_named_places_replace_the_usual_ones(asked: Request) -> None:
 )
 def test_places(places: dict[str, Any], asked: Request, left: list[Any]) -> None:
     """Header, parameter, cookie; cookies are not taken apart."""
-    assert Door(rule(**places)).answer(asked) == "https://a/alice"
+    assert TokenCheck(rule(**places)).answer(asked) == "https://a/alice"
     assert (asked.headers, asked.query) == (left, b"")
 
 
 def test_every_cookie_of_the_name_is_read() -> None:
     """Backends disagree on which of two counts."""
-    door = Door(rule(fromCookies=["sid"]))
+    check = TokenCheck(rule(fromCookies=["sid"]))
 
-    assert door.answer(request("/", {"cookie": f"sid={GOOD};sid={FORGED}"})) == "401 Jwt verification fails"
-    assert door.answer(request("/", {"cookie": f"asid={FORGED}; sid={GOOD}"})) == "https://a/alice"
-    assert door.answer(request("/", {"cookie": "a=b"})) == ""
+    assert check.answer(request("/", {"cookie": f"sid={GOOD};sid={FORGED}"})) == "401 Jwt verification fails"
+    assert check.answer(request("/", {"cookie": f"asid={FORGED}; sid={GOOD}"})) == "https://a/alice"
+    assert check.answer(request("/", {"cookie": "a=b"})) == ""
 
 
 def test_a_header_without_prefix_is_all_token() -> None:
     """Empty is a bad token, not none."""
-    door = Door(rule(fromHeaders=[{"name": "x-token"}]))
+    check = TokenCheck(rule(fromHeaders=[{"name": "x-token"}]))
 
-    assert door.answer(request("/", {"x-token": ""})).startswith("401")
-    assert door.answer(request("/", {"x-token": f"{GOOD},{GOOD}"})).startswith("401")
+    assert check.answer(request("/", {"x-token": ""})).startswith("401")
+    assert check.answer(request("/", {"x-token": f"{GOOD},{GOOD}"})).startswith("401")

@@ -44,24 +44,24 @@ def secure(store: Store, routes: Path) -> None:
 class Caller(asyncio.Protocol):
     """Answers each piece with it, and remembers who sent it."""
 
-    def __init__(self, door: Door, peer: Peer) -> None:
-        self.door = door
-        self.door.peers.append(peer)
+    def __init__(self, listener: TlsListener, peer: Peer) -> None:
+        self.listener = listener
+        self.listener.peers.append(peer)
         self.transport: Any = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.door.connections.append(transport.get_extra_info("ssl_object"))
-        self.door.callers.add(self)
+        self.listener.connections.append(transport.get_extra_info("ssl_object"))
+        self.listener.callers.add(self)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.door.callers.discard(self)
+        self.listener.callers.discard(self)
 
 
-class Door:
+class TlsListener:
     """An open TLS port."""
 
     def __init__(self, store: Store, routes: Path) -> None:
@@ -108,7 +108,7 @@ class Door:
 
 
 @asynccontextmanager
-async def door(folder: Path, *servers: str, quiet: bool = False) -> AsyncIterator[Door]:
+async def tls_listener(folder: Path, *servers: str, quiet: bool = False) -> AsyncIterator[TlsListener]:
     """Serves a Gateway with these servers; credentials are in `folder/certs`."""
     routes = folder / "routes.yaml"
     routes.write_text(gateway_document(*servers))
@@ -117,7 +117,7 @@ async def door(folder: Path, *servers: str, quiet: bool = False) -> AsyncIterato
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
-        made = Door(store, routes)
+        made = TlsListener(store, routes)
         made.listener = SecureListener(
             listening,
             lambda peer: Caller(made, peer),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support.certificates import SLEEP, Certs, authority, der, leaf, with_names
-from support.tls import door
+from support.tls import tls_listener
 from support.upstreams import LOOPS, Run
 
 from gateway.http.peer import Peer
@@ -74,7 +74,7 @@ def test_applications_get_the_tls_extension(tmp_path: Path, certs: Certs) -> Non
 
     async def main() -> None:
         servers = "hosts: ['*'], tls: {mode: OPTIONAL_MUTUAL, credentialName: shop}"
-        async with door(tmp_path, servers) as it:
+        async with tls_listener(tmp_path, servers) as it:
             pair = leaf(principal=SLEEP, common_name="sleep")
             assert await it.call(certs.client(pair)) == b"ping"
             assert await it.call(certs.client()) == b"ping"
@@ -100,7 +100,7 @@ def test_a_context_that_openssl_s_name_does_not_belong_to_is_left(tmp_path: Path
     """If the two readings of a hello ever differed, the handshake would end there."""
 
     async def main() -> None:
-        async with door(tmp_path, "hosts: ['*'], tls: {mode: SIMPLE, credentialName: shop}") as it:
+        async with tls_listener(tmp_path, "hosts: ['*'], tls: {mode: SIMPLE, credentialName: shop}") as it:
             table = it.store.table(8443)
             assert table is not None
             table.servers[0].context.serves = lambda name: name == "other.test"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.certificates import SLEEP, Certs, authority, leaf
-from support.tls import Door, door
+from support.tls import TlsListener, tls_listener
 from support.upstreams import LOOPS, Run
 
 from gateway.control import Control
@@ -25,7 +25,7 @@ def certs(tmp_path: Path) -> Certs:
     return made
 
 
-def renew(it: Door) -> list[str]:
+def renew(it: TlsListener) -> list[str]:
     """Reads the files again, and gives the codes of what there is to say."""
     secured = it.store.refresh()
     if secured is None:
@@ -43,7 +43,7 @@ def test_new_handshakes_have_the_new_certificate(run: Run, tmp_path: Path, certs
     """And connections that stand go on."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             context = certs.client(leaf(principal=SLEEP))
             reader, old = await it.open(context)
             renewed = leaf(dns_names=("shop.test",))
@@ -65,7 +65,7 @@ def test_half_a_pair_keeps_the_old_one(tmp_path: Path, certs: Certs) -> None:
     """Whichever half comes first, and until the other is there; the finding says which file."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             context, renewed = certs.client(leaf(principal=SLEEP)), leaf(dns_names=("shop.test",))
             before = it.store.table(8443).servers[0].context  # type: ignore[union-attr]
             mint.write(certs.folder / "shop/tls.key", renewed.key_pem)
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_stays_as_it_was(tmp_path: Path, certs: Certs, name:
     """A file in the middle of being written is no reason to stop serving."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             BROKEN[how](certs.folder / "shop" / name)
             assert renew(it) == ["GW282"]
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b"ping"
@@ -123,7 +123,7 @@ def test_removed_trust_is_not_resumed_past(
     """A session made under an authority ends with it (T11, T12)."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             context = rememberer(certs, leaf(principal=SLEEP), version)
             reader, writer = await it.open(context)
             writer.write(b"ping")
@@ -149,7 +149,7 @@ def test_a_new_revocation_counts_at_once(tmp_path: Path, certs: Certs) -> None:
     revoked, other = leaf(principal=SLEEP), leaf(principal=SLEEP)
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             assert await it.call(certs.client(revoked)) == b"ping"
             crl = mint.revoke(authority(), [revoked.certificate])
             mint.write(certs.folder / "shop/ca.crl", crl)
@@ -165,7 +165,7 @@ def test_authorities_overlap_while_they_change(tmp_path: Path, certs: Certs) -> 
     old, new = leaf(principal=SLEEP), leaf(authority("new"), principal=SLEEP)
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             for bundle, expected in (
                 (authority().pem, [b"ping", b""]),
                 (authority().pem + authority("new").pem, [b"ping", b"ping"]),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support.certificates import HOUR, SLEEP, Certs, authority, der, leaf, with_names
-from support.tls import door
+from support.tls import tls_listener
 from support.upstreams import LOOPS, Run
 
 from gateway.tls import mint
@@ -37,7 +37,7 @@ def test_simple_needs_no_client_certificate(run: Run, tmp_path: Path, certs: Cer
     """And has none to identify anybody by, even if the client has one."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b"ping"
             (peer,) = it.peers
             assert (peer.verified, peer.principal, peer.sni) == (False, "", "shop.test")
@@ -53,7 +53,7 @@ def test_mutual_identifies_the_client(run: Run, tmp_path: Path, certs: Certs) ->
     """By the one SPIFFE URI of its certificate."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             pair = leaf(principal=SLEEP, dns_names=("sleep.test",))
             assert await it.call(certs.client(pair)) == b"ping"
             (peer,) = it.peers
@@ -88,7 +88,7 @@ def test_mutual_refuses(run: Run, tmp_path: Path, certs: Certs, who: str) -> Non
     certs.put("shop", leaf(dns_names=("shop.test",)), authority(), crl=crl)
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             assert await it.call(certs.client(pair)) == b""
             await it.settled()
             assert it.failures == {reason: 1}
@@ -104,7 +104,7 @@ def test_an_expired_revocation_list_refuses_everybody(tmp_path: Path, certs: Cer
     certs.put("shop", leaf(dns_names=("shop.test",)), authority(), crl=crl)
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b""
             await it.settled()
             assert it.failures == {"certificate_verify_failed": 1}
@@ -117,7 +117,7 @@ def test_optional_mutual_takes_both(run: Run, tmp_path: Path, certs: Certs) -> N
     """Without a certificate nobody is identified; with a bad one there is no connection."""
 
     async def main() -> None:
-        async with door(tmp_path, OPTIONAL) as it:
+        async with tls_listener(tmp_path, OPTIONAL) as it:
             assert await it.call(certs.client()) == b"ping"
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b"ping"
             assert await it.call(certs.client(leaf(authority("stranger"), principal=SLEEP))) == b""
@@ -137,7 +137,7 @@ def test_istio_mutual_has_the_workload_s_own_certificate(tmp_path: Path) -> None
     mint.write(certs.folder / "root-cert.pem", authority().pem)
 
     async def main() -> None:
-        async with door(tmp_path, "hosts: ['*'], tls: {mode: ISTIO_MUTUAL}") as it:
+        async with tls_listener(tmp_path, "hosts: ['*'], tls: {mode: ISTIO_MUTUAL}") as it:
             assert await it.call(certs.client()) == b""
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b"ping"
             (peer,) = it.peers
@@ -158,7 +158,7 @@ def test_whoever_has_not_one_spiffe_uri_is_nobody(tmp_path: Path, certs: Certs, 
     """Two URIs are no identity and not the first of them (T03), and a common name never is (T07)."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             assert await it.call(certs.client(pair)) == b"ping"
             (peer,) = it.peers
             assert (peer.verified, peer.principal) == (True, "")
@@ -179,7 +179,7 @@ def test_a_name_with_control_characters_ends_the_connection(
     """NUL once cut names short in comparisons (T04), and a line end would start a header."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             assert await it.call(certs.client(with_names([name]))) == b""
             await it.settled()
             assert it.failures == {"unreadable_certificate": 1}
@@ -204,7 +204,7 @@ def test_names_and_pins_of_clients(run: Run, tmp_path: Path, certs: Certs, field
     """The right authority is not enough where names, keys or certificates are pinned."""
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % f", {field}") as it:
+        async with tls_listener(tmp_path, MUTUAL % f", {field}") as it:
             assert await it.call(certs.client(PINNED)) == b"ping"
             other = leaf(principal="cluster.local/ns/default/sa/other")
             assert await it.call(certs.client(other)) == b""
@@ -221,7 +221,7 @@ def test_an_authority_speaks_for_its_own_trust_domain_only(tmp_path: Path, certs
     mint.write(certs.folder / "trust-domains" / "other.domain.pem", other.pem)
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % "") as it:
+        async with tls_listener(tmp_path, MUTUAL % "") as it:
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b"ping"
             assert await it.call(certs.client(leaf(other, principal="other.domain/ns/a/sa/b"))) == b"ping"
             assert await it.call(certs.client(leaf(other, principal=SLEEP))) == b""
@@ -243,7 +243,7 @@ def test_the_server_name_chooses_everything(run: Run, tmp_path: Path, certs: Cer
     )
 
     async def main() -> None:
-        async with door(tmp_path, *servers) as it:
+        async with tls_listener(tmp_path, *servers) as it:
             mine, theirs = leaf(principal=SLEEP), leaf(authority("others"), principal="others/ns/a/sa/b")
             assert await it.call(certs.client(), "shop.test") == b"ping"
             assert await it.call(certs.client(), "a.shop.test") == b""
@@ -267,7 +267,9 @@ def test_a_name_that_nobody_serves_is_refused(
     """So is none at all, without a server for `*`."""
 
     async def main() -> None:
-        async with door(tmp_path, "hosts: [shop.test], tls: {mode: SIMPLE, credentialName: shop}") as it:
+        async with tls_listener(
+            tmp_path, "hosts: [shop.test], tls: {mode: SIMPLE, credentialName: shop}"
+        ) as it:
             context = certs.client()
             context.check_hostname = False
             assert await it.call(context, name) == b""
@@ -286,7 +288,7 @@ def test_an_rsa_and_an_ecdsa_certificate_stand_side_by_side(tmp_path: Path, cert
     )
 
     async def main() -> None:
-        async with door(tmp_path, server) as it:
+        async with tls_listener(tmp_path, server) as it:
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b"ping"
 
     asyncio.run(main())
@@ -311,7 +313,7 @@ def test_versions_and_ciphers_are_limited(tmp_path: Path, certs: Certs) -> None:
     )
 
     async def main() -> None:
-        async with door(tmp_path, *servers) as it:
+        async with tls_listener(tmp_path, *servers) as it:
             old = raised(certs.client(), ssl.TLSVersion.TLSv1_2)
             assert await it.call(old, "new.shop.test") == b""
             assert await it.call(old, "shop.test") == b"ping"
@@ -336,7 +338,7 @@ def test_http_1_1_is_agreed_on(tmp_path: Path, certs: Certs) -> None:
     """The only protocol there is behind it (ALPN)."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             context = certs.client()
             context.set_alpn_protocols(["h2", "http/1.1"])
             _, writer = await it.open(context)
@@ -351,7 +353,7 @@ def test_plain_http_on_a_tls_port_is_told_so(run: Run, tmp_path: Path, certs: Ce
     """400 and closed: nothing of the request is read as one."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
             writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             answer = await reader.read()
@@ -374,7 +376,7 @@ def test_half_a_handshake_has_its_time(run: Run, tmp_path: Path, certs: Certs, s
     """Whether nothing comes, or a part of the hello."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             it.patience = 0.05
             reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
             writer.write(sent)
@@ -392,7 +394,7 @@ def test_a_handshake_that_stops_after_the_hello_has_its_time(run: Run, tmp_path:
     """The same deadline goes on in OpenSSL's hands."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             it.patience = 0.1
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             client = certs.client().wrap_bio(incoming, outgoing, server_hostname="shop.test")
@@ -415,7 +417,7 @@ def test_a_hello_may_come_in_pieces(run: Run, tmp_path: Path, certs: Certs) -> N
     """However many: each is waited for."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             client = certs.client().wrap_bio(incoming, outgoing, server_hostname="shop.test")
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -447,7 +449,7 @@ def test_a_client_that_leaves_in_its_hello_is_let_go(run: Run, tmp_path: Path, c
     """At once, not at the deadline."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             for sent in (b"", b"\x16\x03\x01\x02\x00\x01"):
                 reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
                 writer.write(sent)
@@ -465,7 +467,7 @@ def test_closing_ends_handshakes_and_keeps_connections(run: Run, tmp_path: Path,
     """A drain finishes what is under way; half a handshake is not."""
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             reader, writer = await it.open(certs.client())
             half, dangling = await asyncio.open_connection("127.0.0.1", it.port)
             while not it.listener.pending:
@@ -487,7 +489,7 @@ def test_a_resumed_session_past_its_certificate_s_end_is_refused(tmp_path: Path,
     from gateway.tls.identity import breach
 
     async def main() -> None:
-        async with door(tmp_path, MUTUAL % ", maxProtocolVersion: TLSV1_2") as it:
+        async with tls_listener(tmp_path, MUTUAL % ", maxProtocolVersion: TLSV1_2") as it:
             assert await it.call(certs.client(leaf(principal=SLEEP))) == b"ping"
             (connection,) = it.connections
             end = dt.datetime.now(dt.UTC) + dt.timedelta(hours=25)
@@ -505,7 +507,7 @@ def test_handshakes_at_a_time_are_limited(
     monkeypatch.setattr("gateway.server.acceptor.MOST", 1)
 
     async def main() -> None:
-        async with door(tmp_path, SIMPLE) as it:
+        async with tls_listener(tmp_path, SIMPLE) as it:
             half, dangling = await asyncio.open_connection("127.0.0.1", it.port)
             while not it.listener.pending:
                 await asyncio.sleep(0.002)

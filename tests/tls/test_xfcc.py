@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import envoy
 from support.certificates import SLEEP, Certs, authority, der, leaf, with_names
-from support.tls import Door, door
+from support.tls import TlsListener, tls_listener
 
 from gateway.http.peer import Peer
 from gateway.tls import xfcc
@@ -190,8 +190,8 @@ def test_it_is_of_the_connection_s_own_server(tmp_path: Path) -> None:
     certs.put("shop", OWN, authority())
 
     async def main() -> None:
-        it: Door
-        async with door(tmp_path, "hosts: ['*'], tls: {mode: MUTUAL, credentialName: shop}") as it:
+        it: TlsListener
+        async with tls_listener(tmp_path, "hosts: ['*'], tls: {mode: MUTUAL, credentialName: shop}") as it:
             assert await it.call(certs.client(PAIRS["a workload"])) == b"ping"
             (peer,) = it.peers
             assert xfcc(peer) == xfcc(peer_of(PAIRS["a workload"]))

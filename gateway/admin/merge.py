@@ -35,7 +35,7 @@ def answered(answers: Iterable[Answer]) -> list[tuple[Answer, Told]]:
 # -- who -----------------------------------------------------------------------------------------
 
 
-def crew(answers: Sequence[Answer], told: Iterable[tuple[Answer, Told]]) -> list[Told]:
+def worker_rows(answers: Sequence[Answer], told: Iterable[tuple[Answer, Told]]) -> list[Told]:
     """Every worker, with state and generation if it answered; `behind`: it serves other files than the one
     that changed last.
     """
@@ -51,7 +51,7 @@ def crew(answers: Sequence[Answer], told: Iterable[tuple[Answer, Told]]) -> list
     return rows
 
 
-def whole_state(told: Iterable[tuple[Answer, Told]]) -> str:
+def merged_state(told: Iterable[tuple[Answer, Told]]) -> str:
     """The worst of theirs."""
     return max((item["state"] for _, item in told), key=STATES.index, default="starting")
 
@@ -80,11 +80,11 @@ def status(answers: Sequence[Answer]) -> Told:
     ]
     return {
         **whole,
-        "state": whole_state(told),
+        "state": merged_state(told),
         "last_reload": next(refused, whole["last_reload"]),
         "certificates": list(held.values()),
         "rate_limit_store": _store([item.get("rate_limit_store") for _, item in told]),
-        "workers": crew(answers, flat),
+        "workers": worker_rows(answers, flat),
     }
 
 

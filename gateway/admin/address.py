@@ -22,7 +22,7 @@ CONNECTIONS = 100
 """Connections at a time; further ones are answered 503."""
 
 
-class Door(NamedTuple):
+class PublicSocket(NamedTuple):
     """The admin address, open."""
 
     host: str
@@ -36,17 +36,17 @@ class Door(NamedTuple):
         return f"{host}:{self.listening.getsockname()[1]}"
 
 
-def asked(given: str | None, settings: GatewaySettings) -> str:
+def wanted_address(given: str | None, settings: GatewaySettings) -> str:
     """Where `given`, else GATEWAY_ADMIN, else the settings want the listener; empty for `off`."""
     text = given or os.environ.get("GATEWAY_ADMIN") or settings.spec.admin
     return "" if text.lower() == "off" else text
 
 
-def open_door(text: str) -> Door | None:
+def open_public(text: str) -> PublicSocket | None:
     """Listens there. None, and a warning, when that cannot be."""
     try:
         host, port = host_port(text)
-        door = Door(host, _open(host, port))
+        public = PublicSocket(host, _open(host, port))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         logger.warning(
@@ -57,7 +57,7 @@ def open_door(text: str) -> Door | None:
         return None
     if not HostRule(host).local:
         logger.warning("the admin listener on %s can be reached from other machines", text)
-    return door
+    return public
 
 
 def _open(host: str, port: int) -> socket.socket:

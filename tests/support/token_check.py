@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.http.request import Request
 
 
-class Door:
+class TokenCheck:
     """The check of some rules at a fixed time."""
 
     def __init__(self, *rules: dict[str, Any]) -> None:

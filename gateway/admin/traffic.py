@@ -67,7 +67,7 @@ def _counts(requests: int, failures: int, buckets: Iterable[tuple[int, int]]) ->
     return counts
 
 
-class Joined(Flows):
+class MergedFlows(Flows):
     """The flows of several workers together, for the routes of `snapshot`."""
 
     def __init__(self, told: Sequence[Told], snapshot: Snapshot) -> None:

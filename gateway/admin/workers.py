@@ -14,17 +14,17 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.admin import stats, whole
+from gateway.admin import merge, stats
 from gateway.admin.app import admin_app, in_thread, json_answer
 from gateway.admin.clusters import clusters_json, clusters_text
 from gateway.admin.console.answers import encode
 from gateway.admin.console.api import Console, json_response
 from gateway.admin.console.flows import Flows
 from gateway.admin.console.overview import standing
-from gateway.admin.console.together import ConsoleTogether
-from gateway.admin.numbers import Joined, flows_json, out_json
+from gateway.admin.console.workers import WorkersConsole
 from gateway.admin.requests import Wanted
 from gateway.admin.siblings import LONG, eldest, silence, workers_json
+from gateway.admin.traffic import MergedFlows, flows_json, out_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,10 +41,10 @@ SHARED = frozenset({"/help", "/healthz", "/metrics", "/stats/prometheus"})
 
 
 def private_app(sources: Sources) -> Starlette:
-    """What one worker tells the others: its own admin application, and numbers that can be added up."""
+    """What one worker tells the others: its own admin application, and counts that can be added up."""
     frame = Console(sources).frame
 
-    async def numbers(request: Request) -> Response:
+    async def traffic(request: Request) -> Response:
         """`seconds`: as in `/stats.json`. `standing=1`: with what the overview says of a process."""
         seconds = stats.asked_seconds(request)
         if isinstance(seconds, Response):
@@ -73,7 +73,7 @@ def private_app(sources: Sources) -> Starlette:
     own = admin_app(sources.control, recorder=sources.recorder, edge=sources.edge)
     return Starlette(
         routes=[
-            Route("/worker/numbers", numbers),
+            Route("/worker/traffic", traffic),
             Route("/worker/clusters", clusters, methods=["POST"]),
             *own.routes,
         ]
@@ -87,7 +87,7 @@ def public_app(sources: Sources, siblings: Siblings, metrics: Exposition | None)
     return Starlette(
         routes=[
             *(route for route in alone.routes if isinstance(route, Route) and route.path in SHARED),
-            *ConsoleTogether(sources, siblings).routes(),
+            *WorkersConsole(sources, siblings).routes(),
             *(pages.remembered(sources.recorder) if sources.recorder is not None else ()),
             Route("/ready", pages.ready),
             Route("/status", pages.status),
@@ -128,7 +128,7 @@ class _Pages:
             if isinstance(seconds, Response):
                 return seconds
             answers, rows = await asyncio.gather(
-                self._siblings.ask(f"/worker/numbers?seconds={seconds:.0f}"),
+                self._siblings.ask(f"/worker/traffic?seconds={seconds:.0f}"),
                 self._siblings.ask("/clusters?format=json"),
             )
             return await self._made(answers, lambda: self._stats(answers, rows, recorder))
@@ -141,13 +141,13 @@ class _Pages:
 
     async def requests(self, request: Request) -> Response:
         answers = await self._siblings.ask(_target(request))
-        return await self._made(answers, lambda: whole.requests(answers, Wanted(request.query_params).limit))
+        return await self._made(answers, lambda: merge.requests(answers, Wanted(request.query_params).limit))
 
     async def one(self, request: Request) -> Response:
         answers = await self._siblings.ask(_target(request))
-        told = [{**item, "worker": answer.worker._asdict()} for answer, item in whole.answered(answers)]
+        told = [{**item, "worker": answer.worker._asdict()} for answer, item in merge.answered(answers)]
         if told:
-            return await json_answer(lambda: max(told, key=whole.ended))
+            return await json_answer(lambda: max(told, key=merge.ended))
         refusal = _refusal(answers)
         assert refusal is not None
         missing = "".join(
@@ -156,15 +156,15 @@ class _Pages:
         return PlainTextResponse(bytes(refusal.body) + missing.encode(), refusal.status_code)
 
     def _stats(self, answers: Sequence[Answer], rows: Sequence[Answer], recorder: Recorder) -> dict[str, Any]:
-        told = whole.answered(answers)
-        flows = Joined([item for _, item in told], self._sources.control.snapshot)
+        told = merge.answered(answers)
+        flows = MergedFlows([item for _, item in told], self._sources.control.snapshot)
         chief = eldest(answers)
         points = [(recorder.moment(point.end), point.counts) for point in flows.points]
-        clusters = whole.clusters([item["clusters"] for _, item in whole.answered(rows)])
+        clusters = merge.clusters([item["clusters"] for _, item in merge.answered(rows)])
         generation = next(item["generation"] for answer, item in told if answer is chief)
         return {
             **stats.told(generation, flows.seconds, flows.window, points, clusters),
-            "workers": whole.crew(answers, told),
+            "workers": merge.worker_rows(answers, told),
         }
 
     async def ready(self, _request: Request) -> Response:
@@ -179,7 +179,7 @@ class _Pages:
 
     async def status(self, _request: Request) -> Response:
         answers = await self._siblings.ask("/status")
-        return await self._made(answers, lambda: whole.status(answers))
+        return await self._made(answers, lambda: merge.status(answers))
 
     async def config_dump(self, request: Request) -> Response:
         answers, rows = await asyncio.gather(
@@ -191,8 +191,8 @@ class _Pages:
         dump = await self._siblings.ask_one(chief.worker, _target(request), patience=LONG)
 
         def make() -> dict[str, Any]:
-            clusters = whole.clusters([item["clusters"] for _, item in whole.answered(rows)])
-            return {**dump.told, **whole.status(answers), "clusters": clusters}
+            clusters = merge.clusters([item["clusters"] for _, item in merge.answered(rows)])
+            return {**dump.told, **merge.status(answers), "clusters": clusters}
 
         return await self._made([dump], make)
 
@@ -203,7 +203,7 @@ class _Pages:
         answers = await self._siblings.ask("/clusters?format=json")
 
         def rows() -> list[dict[str, Any]]:
-            return whole.clusters([item["clusters"] for _, item in whole.answered(answers)])
+            return merge.clusters([item["clusters"] for _, item in merge.answered(answers)])
 
         if form == "text":
             silent = "".join(f"# {line}\n" for line in silence(answers))
@@ -223,7 +223,7 @@ class _Pages:
         refused = any(answer.status == 422 for answer in answers)
         if not refused and (refusal := _refusal(answers)) is not None:
             return refusal
-        return await json_answer(lambda: whole.reload(answers), 422 if refused else 200)
+        return await json_answer(lambda: merge.reload(answers), 422 if refused else 200)
 
     async def drain(self, _request: Request) -> Response:
         answers = await self._siblings.ask("/drain", method="POST")
@@ -233,7 +233,7 @@ class _Pages:
 
     async def logging(self, request: Request) -> Response:
         answers = await self._siblings.ask(_target(request), method=request.method)
-        return await self._made(answers, lambda: whole.levels(answers))
+        return await self._made(answers, lambda: merge.levels(answers))
 
     async def _made(self, answers: Sequence[Answer], make: Callable[[], Any]) -> Response:
         return _refusal(answers) or await json_answer(make)

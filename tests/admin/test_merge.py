@@ -10,13 +10,13 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from support.clock import FakeClock
 
-from gateway.admin import whole
+from gateway.admin import merge
 from gateway.admin.app import admin_app
 from gateway.admin.console.flows import Flows
 from gateway.admin.console.sources import Sources
-from gateway.admin.numbers import Joined, flows_json
 from gateway.admin.siblings import Answer, Siblings, Worker, eldest, silence
-from gateway.admin.together import public_app
+from gateway.admin.traffic import MergedFlows, flows_json
+from gateway.admin.workers import public_app
 from gateway.control import Control
 from gateway.exchange.mirror import Copied
 from gateway.http.request import Request
@@ -64,9 +64,9 @@ def recorded(clock: FakeClock, durations: list[float], status: int = 200) -> Rec
     return recorder
 
 
-def joined(recorders: list[Recorder]) -> Joined:
+def joined(recorders: list[Recorder]) -> MergedFlows:
     told = [json.loads(json.dumps(flows_json(Flows(each), NO_ROUTES))) for each in recorders]
-    return Joined(told, NO_ROUTES)
+    return MergedFlows(told, NO_ROUTES)
 
 
 def test_percentiles_are_of_everybodys_durations() -> None:
@@ -125,7 +125,7 @@ def test_who_serves_older_files_is_behind_whatever_its_number() -> None:
         said(2, frame("new", 30.0, generation=1)),
         silent(3),
     ]
-    rows = whole.crew(answers, whole.answered(answers))
+    rows = merge.worker_rows(answers, merge.answered(answers))
 
     assert [row.get("behind") for row in rows] == [False, True, False, None]
     assert rows[3] == {"worker": 3, "pid": 103, "silent": "connection refused"}
@@ -152,7 +152,7 @@ def test_the_worst_outcome_of_a_reload_is_told() -> None:
         said(2, outcome("unchanged")),
         silent(3),
     ]
-    told = whole.reload(answers)
+    told = merge.reload(answers)
 
     assert (told["outcome"], told["findings"]) == ("refused", ["refused"])
     assert [row.get("outcome") for row in told["workers"]] == ["applied", "refused", "unchanged", None]
@@ -162,7 +162,7 @@ def test_levels_that_differ_say_whose() -> None:
     """A new worker has the levels it was started with."""
     answers = [said(0, {"a": "debug", "b": "info"}), said(1, {"a": "info"}), said(2, {"a": "debug"})]
 
-    assert whole.levels(answers) == {"a": "debug (worker 1: info)", "b": "info"}
+    assert merge.levels(answers) == {"a": "debug (worker 1: info)", "b": "info"}
 
 
 def cluster(**limit: Any) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def test_clusters_add_up_and_limits_are_full_where_one_is() -> None:
         endpoint("b", ejected_because="5xx", ejections=1),
         endpoint("z"),
     ]
-    (row,) = whole.clusters([[one], [other]])
+    (row,) = merge.clusters([[one], [other]])
 
     assert (row["connections"], row["pending"], row["overflows"], row["retries_left"]) == (4, 2, 6, 4)
     assert row["limits"]["max_connections"] == {
@@ -216,11 +216,11 @@ def test_the_store_of_rate_limits_is_up_when_every_worker_reaches_it() -> None:
     reached = {"up": True, "reason": "", "allowed": 2, "limited": 1, "recalled": 0, "failed": 0, "skipped": 0}
     cut_off = {**reached, "up": False, "reason": "refused", "allowed": 1, "skipped": 5}
 
-    joined = whole._store([reached, cut_off, reached])
+    joined = merge._store([reached, cut_off, reached])
     assert joined is not None
     assert (joined["up"], joined["reason"], joined["down_in"], joined["workers"]) == (False, "refused", 1, 3)
     assert (joined["allowed"], joined["limited"], joined["skipped"]) == (5, 3, 5)
-    assert whole._store([None, None]) is None
+    assert merge._store([None, None]) is None
 
 
 def test_several_workers_answer_at_every_address_that_one_has(tmp_path: Path) -> None:

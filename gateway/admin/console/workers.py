@@ -22,9 +22,9 @@ from gateway.admin.console.overview import MOST_ITEMS, item, traffic
 from gateway.admin.console.routes import routes
 from gateway.admin.console.traces import MOST as MOST_TRACES
 from gateway.admin.console.upstreams import busiest, shown
-from gateway.admin.numbers import Joined
+from gateway.admin.merge import answered, clusters, merged_state, newest, worker_rows
 from gateway.admin.siblings import eldest, silence
-from gateway.admin.whole import answered, clusters, crew, newest, whole_state
+from gateway.admin.traffic import MergedFlows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ MOST_REJECTED = 200
 """Shown."""
 
 
-class ConsoleTogether:
+class WorkersConsole:
     """Serves the pages, and what they show of all workers."""
 
     def __init__(self, sources: Sources, siblings: Siblings) -> None:
@@ -50,14 +50,14 @@ class ConsoleTogether:
         self._answers = Answers()
 
     def __repr__(self) -> str:
-        return f"<ConsoleTogether of {self._siblings}, {self._answers}>"
+        return f"<WorkersConsole of {self._siblings}, {self._answers}>"
 
     def routes(self) -> list[Route]:
         """What the console answers, for the admin application."""
         pages = {
-            "overview": self._page("/worker/numbers?standing=1", self._overview),
-            "graph": self._page("/worker/numbers", self._graph),
-            "routes": self._page("/worker/numbers", lambda told: routes(self._sources, self._flows(told))),
+            "overview": self._page("/worker/traffic?standing=1", self._overview),
+            "graph": self._page("/worker/traffic", self._graph),
+            "routes": self._page("/worker/traffic", lambda told: routes(self._sources, self._flows(told))),
             "rejected": self._page("/console/api/rejected", _rejected),
             "identities": self._page("/console/api/identities", _identities),
             "traces": self._page("/console/api/traces", _traces),
@@ -90,15 +90,15 @@ class ConsoleTogether:
                 told = answered(answers)
                 page = make(told) if told else {}
                 if "attention" in page:
-                    page["attention"] = [*_crew_attention(answers, told), *page["attention"]][:MOST_ITEMS]
+                    page["attention"] = [*_workers_attention(answers, told), *page["attention"]][:MOST_ITEMS]
                 return {**frame(answers, told), **page}
 
             return made
 
         return prepare
 
-    def _flows(self, told: Pairs) -> Joined:
-        return Joined([each for _, each in told], self._sources.control.snapshot)
+    def _flows(self, told: Pairs) -> MergedFlows:
+        return MergedFlows([each for _, each in told], self._sources.control.snapshot)
 
     def _overview(self, told: Pairs) -> Told:
         parts = [each["standing"] for _, each in told]
@@ -121,10 +121,10 @@ class ConsoleTogether:
         return drawn
 
     async def _clusters(self) -> Callable[[], Told]:
-        answers = await self._siblings.ask("/worker/numbers")
+        answers = await self._siblings.ask("/worker/traffic")
         known = self._sources.control.snapshot.clusters
 
-        def chosen() -> tuple[Pairs, Joined, bytes]:
+        def chosen() -> tuple[Pairs, MergedFlows, bytes]:
             told = answered(answers)
             flows = self._flows(told)
             return told, flows, json.dumps(busiest(known, flows)).encode()
@@ -138,7 +138,7 @@ class ConsoleTogether:
 
     async def _of_the_eldest(self, request: Request) -> Response:
         """Generations are numbered by each worker for itself, and remembered by who was there."""
-        chief = eldest(await self._siblings.ask("/worker/numbers"))
+        chief = eldest(await self._siblings.ask("/worker/traffic"))
         if chief is None:
             return PlainTextResponse("no worker answers\n", 503)
         target = f"{request.url.path}?{urlencode(request.query_params)}"
@@ -154,10 +154,10 @@ def frame(answers: Sequence[Answer], told: Pairs) -> Told:
     own = next((each for answer, each in told if answer is chief), {})
     return {
         **{key: own.get(key) for key in ("version", "generation", "time", "links")},
-        "state": whole_state(told),
+        "state": merged_state(told),
         "refused": any(each["refused"] for _, each in told),
         "started_at": min((each["started_at"] for _, each in told), default=None),
-        "workers": crew(answers, told),
+        "workers": worker_rows(answers, told),
     }
 
 
@@ -166,9 +166,9 @@ def _out(told: Pairs) -> set[tuple[str, str]]:
     return {(name, address) for _, each in told for name, address in each["out"]}
 
 
-def _crew_attention(answers: Sequence[Answer], told: Pairs) -> list[dict[str, str]]:
+def _workers_attention(answers: Sequence[Answer], told: Pairs) -> list[dict[str, str]]:
     found = [item("error", f"{text[:1].upper()}{text[1:]}", "#/configuration") for text in silence(answers)]
-    for row in crew(answers, told):
+    for row in worker_rows(answers, told):
         if row.get("behind"):
             text = f"Worker {row['worker']} (pid {row['pid']}) serves older files than the others."
             found.append(item("error", text, "#/configuration"))
