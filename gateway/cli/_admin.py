@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEFAULT = "127.0.0.1:15000"
 TIMEOUT = 5.0
 """Seconds for an answer."""
+OURS = "cross-origin-opener-policy"
+"""A header that each answer of an admin listener has (`gateway.admin.guard`)."""
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -64,6 +66,12 @@ class Admin:
             connection.request("GET", path)
             answer = connection.getresponse()
             body = answer.read()
+            if answer.getheader(OURS) is None:
+                message = (
+                    f"{self.host}:{self.port} answers, but is no gateway's admin listener. "
+                    "A gateway says where it has one when it starts; --admin names it."
+                )
+                raise Unreachable(message)
             if answer.status in {400, 404}:
                 raise Unknown(body.decode(errors="replace").strip())
             if answer.status != 200:

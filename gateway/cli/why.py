@@ -133,6 +133,10 @@ def _decision(told: dict[str, Any], page: Page) -> None:
             page.item("", f"known and similar: {', '.join(host['also'])}")
         return
     page.item("virtual host", f"{host['name']}  ({host['because']})")
+    if taken := decision["route"]:
+        named = f"{taken['name'] or taken['source']}  ({taken['source']})"
+        page.item("route", f"{named} would be next; it was turned away before")
+        return
     page.items(
         "near misses",
         (f"{item['name'] or item['source']}: {item['because']}" for item in decision["nearest"]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.address import host_port
@@ -50,6 +51,8 @@ class Question:
             raise BadQuestion(f"{self.url!r} is neither http://host/path nor /path")
         if not _METHOD.fullmatch(self.method):
             raise BadQuestion(f"{self.method!r} is no method")
+        if not _is_address(self.source_ip):
+            raise BadQuestion(f"{self.source_ip!r} is no IP address")
         scheme = (found[1] or ("https" if self.principal or self.sni else "http")).lower()
         authority, path, query = found[2] or "", found[3] or "/", found[4] or ""
         headers = self._headers(authority)
@@ -128,6 +131,14 @@ def _name(url: str) -> str:
     found = _URL.fullmatch(url)
     authority = (found[2] or "") if found is not None else ""
     return authority.rpartition("@")[2].partition(":")[0].lower() if not authority.startswith("[") else ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _octets(text: str) -> bytes:

@@ -68,6 +68,8 @@ class Explanation:
 
     generation: int
     listener: str
+    method: str
+    """As it was asked with; `request` has what became of the rest."""
     request: Canonical | None = None
     """None: hygiene refused it."""
     choice: Choice | None = None
@@ -89,12 +91,12 @@ class Explanation:
         request, answer = self.request, self.answer
         assert answer is not None
         taken = self.choice.route if self.choice is not None else None
-        return diagnose(
+        told = diagnose(
             Happened(
                 status=answer.status,
                 flags=() if answer.flag == "-" else (answer.flag,),
                 details=answer.details,
-                method=request.method if request is not None else "",
+                method=self.method,
                 host=request.authority if request is not None else "",
                 path=request.path if request is not None else "",
                 client=request.client if request is not None else "",
@@ -103,6 +105,7 @@ class Explanation:
                 cluster=self.targets[0].cluster if self.targets else "",
             )
         )
+        return replace(told, remedy=_but_explain(told.remedy))
 
     @property
     def refused(self) -> bool:
@@ -110,11 +113,17 @@ class Explanation:
         return self.answer is not None and self.answer.refusal
 
 
+def _but_explain(remedy: str) -> str:
+    """`remedy` without the advice to ask for what is just being told."""
+    clauses = remedy.split("; ")
+    return "; ".join(each for each in clauses if not each.startswith("`gateway explain")) or remedy
+
+
 def explain(snapshot: Snapshot, question: Question) -> Explanation:
     """The decision. BadQuestion when `question` is no request."""
     scope = question.scope(snapshot)
     listener = snapshot.listener(scope["server"][1])
-    told = Explanation(generation=snapshot.generation, listener=listener.name)
+    told = Explanation(generation=snapshot.generation, listener=listener.name, method=question.method)
     exchange, refused = _admitted(snapshot, scope)
     if refused is not None:
         return replace(told, answer=answer_of(refused, "hygiene"))

@@ -58,7 +58,7 @@ MALFORMED = (
     _refused(
         "method_not_allowed|invalid_method|method",
         "the gateway does not take the method {method}",
-        "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
+        "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals",
     ),
     _refused(
         "request_headers_too_many|too_many_headers",

@@ -139,7 +139,8 @@ def _decision(exchange: Exchange, snapshot: Snapshot) -> dict[str, Any]:
         return {"decision": None, "policies": [], "changed": ""}  # hygiene refused it
     choice = choose(snapshot.listener(request.port), request)
     changed = ""
-    if choice.route is not route:
+    looked = route is not None or Flag.NO_ROUTE in exchange.flags
+    if looked and choice.route is not route:
         now = "no route" if choice.route is None else str(choice.route.source)
         then = "no route" if route is None else str(route.source)
         if now != then:

@@ -224,6 +224,26 @@ def test_a_story_survives_a_reload(tmp_path: Path) -> None:
     serve(tmp_path, play)
 
 
+def test_a_request_turned_away_before_routing_did_not_see_another_configuration(tmp_path: Path) -> None:
+    """It has no route because it came to none; 404 has none because there was none."""
+
+    async def play(client: httpx.AsyncClient, recorder: Recorder, control: Control) -> None:
+        for number, (flag, details) in enumerate(
+            ((Flag.RATE_LIMITED, "local_rate_limited"), (Flag.NO_ROUTE, "route_not_found"))
+        ):
+            made = ended(
+                control, "/slow/1", 400, flags=(flag,), details=details, route=None, request_id=f"a{number}"
+            )
+            made.destination = made.endpoint = None
+            recorder.record(made, made.ended_at)
+        limited, unrouted = [(await client.get(f"/requests/a{number}")).json() for number in range(2)]
+        assert limited["changed"] == ""
+        assert limited["decision"]["route"]["name"] == "slow"
+        assert unrouted["changed"].startswith("the configuration changed since: then no route took it")
+
+    serve(tmp_path, play)
+
+
 def test_an_unknown_request_is_404(tmp_path: Path) -> None:
     """With a sentence."""
 

@@ -80,9 +80,11 @@ def test_what_a_route_does_besides_is_told(file: Path) -> None:
         (("GET", "http://reviews/gone"), 0, "410"),
         (("GET", "http://reviews/nothing"), 1, "no route takes GET reviews/nothing"),
         (("GET", "http://other/"), 1, "none: none of the"),
-        (("TRACE", "http://reviews/"), 1, "does not take the method"),
+        (("TRACE", "http://reviews/"), 1, "does not take the method TRACE"),
+        (("get", "http://reviews/"), 1, "does not take the method get"),
         (("GET", "/page"), 2, "name the host"),
         (("GET", "http://reviews/", "-H", "nonsense"), 2, "is not 'name: value'"),
+        (("GET", "http://reviews/", "--source-ip", "nonsense"), 2, "'nonsense' is no IP address"),
     ],
 )
 def test_exit_codes(file: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -91,6 +93,14 @@ def test_exit_codes(file: Path, arguments: tuple[str, ...], code: int, words: st
 
     assert result.exit_code == code
     assert words.lower() in result.output.lower()
+
+
+def test_nobody_is_sent_in_a_circle(file: Path) -> None:
+    """What to do is never to ask `gateway explain`, which is what answers."""
+    output = run(file, "GET", "http://reviews/nothing").output
+
+    assert "what to do   Add a route for it, or correct the request." in output
+    assert "gateway explain" not in output
 
 
 def test_a_configuration_with_errors_is_exit_three(tmp_path: Path) -> None:

@@ -148,6 +148,21 @@ def test_top_needs_a_gateway_that_remembers(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["top", "--admin", f"127.0.0.1:{dead_port()}"]).exit_code == 3
 
 
+@pytest.mark.parametrize("command", [("why", "last"), ("top", "--once"), ("status",)])
+def test_the_port_of_the_requests_is_not_the_admin_listener(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Its 404 is no answer to the question: exit code 3, and a sentence."""
+
+    async def whole() -> None:
+        async with stage(tmp_path, service("reviews", dead_port()) + route("reviews", HTTP)) as running:
+            port = running.port
+            given = [*command, "--admin", f"127.0.0.1:{port}"]
+            result = await asyncio.to_thread(CliRunner().invoke, main, given)
+            assert result.exit_code == 3
+            assert f"127.0.0.1:{port} answers, but is no gateway's admin listener" in result.output
+
+    asyncio.run(whole())
+
+
 def test_status_shows_ejections_limits_and_listeners(tmp_path: Path) -> None:
     """Who is out and for how long still; how full each limit is."""
 
