@@ -120,8 +120,9 @@ DEVIATIONS = """
 - DENY `hosts: [a.test]` takes `a.test` with any port, where Envoy takes it without one only; the exported Envoy does the same.
 - A segment's parameters (`/admin;x`) are part of its name. Where a backend cuts them off, write `/admin*`.
 - A list in one header line (`x-role: guest, root`) is one value to a policy, as in Envoy; two lines are two values. Write `*root*`.
-- A request body has a time for each piece (`requestBodyIdle`), none for all of it and no least rate: who sends a byte a minute holds a
-  connection to the backend. A route's `timeout` begins when the body has come.
+- A request body has a time for each piece (`requestBodyIdle`) and a least rate (`requestBodyRate`, 240 bytes a second), none for all of it:
+  holding a connection to the backend costs that much. A route's `timeout` begins when the body has come. The client's reading of a
+  response has no least rate: it is cut off when it takes nothing for `streamIdle`.
 - Secrets of HMAC keys may be short; only empty ones are refused.
 - Escapes are decoded once: `/%2561dmin` is forwarded as it is. Queries are forwarded as they came.
 - An access log format that names a credential (`%REQ(AUTHORIZATION)%`) writes it: somebody asked for it.

@@ -79,6 +79,9 @@ class Limits(Model):
     request_target_bytes: Count = 16384
     request_body_bytes: Count | None = None
     """Default: no limit; bodies are streamed, not kept."""
+    request_body_rate: Annotated[int, Strict(), Field(ge=0)] = 240
+    """Bytes a second with which a request body has to come, as the mean over the time in which more of it was
+    wanted; slower ones are ended with 408 once `timeouts.requestBodyGrace` is over. 0: any rate will do."""
     response_head_bytes: Count = 61440
     response_headers: Count = 200
     response_hold_bytes: Annotated[int, Strict(), Field(ge=0, le=65535)] = 16384
@@ -105,6 +108,8 @@ class Timeouts(Model):
     """For a complete request head, from its first byte."""
     request_body_idle: Duration = 60.0
     """For the next piece of a request body."""
+    request_body_grace: Duration = 10.0
+    """Of a request body, before `limits.requestBodyRate` is demanded of it."""
     downstream_idle: Duration = 75.0
     """For the next request on a client's connection."""
     tls_handshake: Duration = 10.0

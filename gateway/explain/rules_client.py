@@ -101,6 +101,12 @@ MALFORMED = (
         "look at the client or its network; see `timeouts.requestBodyIdle`",
     ),
     _refused(
+        "request_body_too_slow",
+        "the client sent its request body more slowly than `limits.requestBodyRate` allows",
+        "a slow or broken client, or one that holds connections open on purpose; where clients have reason to"
+        " pause inside a body, lower the rate, or turn it off with 0",
+    ),
+    _refused(
         "misdirected_request",
         "the Host header names a host of another certificate than the TLS connection was opened for",
         "let the client open a connection of its own for each server name (browsers do so after 421)",

@@ -24,6 +24,8 @@ class Limits:
     """Path and query, or whatever else stands between method and version; beyond it 414."""
     request_body_bytes: int | None = None
     """Body of one request; beyond it 413."""
+    request_body_rate: int = 240
+    """Bytes a second with which a request body has to come, as a mean (Kestrel's default); 0: no limit."""
     chunk_extension_bytes: int = 1024
     """Extension of one chunk (CVE-2024-22019: a parser that swallows any length); beyond it 400."""
     trailer_bytes: int = 8192
@@ -37,6 +39,8 @@ class Limits:
     """For a complete request head: from the accepted connection, or from its first byte."""
     request_body_idle: float = 60.0
     """For the next piece of a request body that somebody waits for."""
+    request_body_grace: float = 10.0
+    """Of a request body, before `request_body_rate` is demanded."""
     downstream_idle: float = 75.0
     """For the next request; above the 60 s for which load balancers keep connections."""
     stream_idle: float = 300.0
@@ -55,9 +59,11 @@ class Limits:
             request_headers=sizes.request_headers,
             request_target_bytes=sizes.request_target_bytes,
             request_body_bytes=sizes.request_body_bytes,
+            request_body_rate=sizes.request_body_rate,
             connections=sizes.connections,
             request_head=times.request_head,
             request_body_idle=times.request_body_idle,
+            request_body_grace=times.request_body_grace,
             downstream_idle=times.downstream_idle,
             stream_idle=times.stream_idle,
             drain=times.drain,

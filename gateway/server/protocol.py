@@ -24,6 +24,7 @@ from gateway.server.body import Chunked, Sized
 from gateway.server.cycle import Cycle
 from gateway.server.edge import Edge, socket_name
 from gateway.server.head import BLANK_LINE, HeadReader, plain_head
+from gateway.server.pace import Pace
 from gateway.server.refusal import Refusal, Refused
 from gateway.server.stepped import Stepped
 from gateway.server.sweeper import NEVER
@@ -55,6 +56,7 @@ class EdgeProtocol(Wire):
         "_cycle",
         "_fresh",
         "_head",
+        "_pace",
         "_section",
         "_stopping",
         "client",
@@ -95,6 +97,8 @@ class EdgeProtocol(Wire):
         """The request in progress."""
         self._body: Sized | Chunked | None = None
         """What is still to come of its body."""
+        self._pace: Pace | None = None
+        """How fast that comes; made for the first body."""
         self._ahead_at = 0
         """Pipelined bytes wait for their turn: those of `_ahead` from this index on."""
         self._fresh = True
@@ -234,7 +238,9 @@ class EdgeProtocol(Wire):
     def expire(self) -> None:
         """The sweeper found the deadline passed."""
         self._settle()
-        if self._phase == DEAF or self.write_paused:
+        pace = self._pace if self._phase == BODY else None
+        slow = pace is not None and pace.too_slow
+        if self._phase == DEAF or (self.write_paused and not slow):
             unsent, self._unsent = self._unsent, self.transport.get_write_buffer_size()
             if self._unsent < unsent:  # slow, but the client reads
                 self.deadline = self.edge.sweeper.after(self._limits.stream_idle)
@@ -247,21 +253,26 @@ class EdgeProtocol(Wire):
                 self._close()
             else:
                 self._refuse(refusal.HEAD_TIMEOUT, self._head.raw)
+        elif pace is not None and not slow and pace.deadline > self.edge.sweeper.now:
+            self.deadline = pace.deadline  # more has come since it was set
         elif self._cycle is None or self._cycle.complete:
             self._close()
         elif self._phase == AWAY:
             self._cycle.cancel()
         else:
-            self._refuse(refusal.BODY_TIMEOUT, b"")
+            self._refuse(refusal.BODY_TOO_SLOW if slow else refusal.BODY_TIMEOUT, b"")
 
     def _rearm(self) -> None:
         """Sets the deadline that the phase calls for."""
         cycle, limits, after = self._cycle, self._limits, self.edge.sweeper.after
-        if self.write_paused:
-            return
         if self._phase == BODY:
+            assert self._pace is not None
             idle = self._read_paused or (cycle is not None and cycle.awaits_continue)
-            self.deadline = NEVER if idle else after(limits.request_body_idle)
+            deadline = self._pace.held() if idle else self._pace.wanted()
+            if not self.write_paused:
+                self.deadline = deadline
+        elif self.write_paused:
+            return
         elif self._phase == HEAD:
             self.deadline = after(limits.downstream_idle if self._head is None else limits.request_head)
         elif self._phase == WHOLE:
@@ -306,9 +317,13 @@ class EdgeProtocol(Wire):
         if head.chunked or head.length:
             self._phase = BODY
             self._body = Chunked(self._limits) if head.chunked else Sized(head.length)
-            self._rearm()
+            if self._pace is None:
+                self._pace = Pace(self.edge.sweeper, self._limits)
+            self._pace.begin()
             if end < len(data):
                 self._read_body(data, end)
+            if self._phase == BODY:
+                self._rearm()
         else:
             self._phase = WHOLE
             self.deadline = NEVER
@@ -319,9 +334,11 @@ class EdgeProtocol(Wire):
             cycle.begin()
 
     def _read_body(self, data: bytes, at: int) -> None:
-        cycle, body = self._cycle, self._body
+        cycle, body, pace = self._cycle, self._body, self._pace
         assert cycle is not None
         assert body is not None
+        assert pace is not None
+        pace.got += len(data) - at
         pieces: list[bytes] = []
         try:
             end = body.feed(data, at, pieces)
@@ -340,9 +357,10 @@ class EdgeProtocol(Wire):
             if cycle.complete:
                 self._next()
             return
+        pace.moved = self.edge.sweeper.now
         if cycle.unread > self._limits.unread_body_bytes:
             self._pause_reading()
-        self._rearm()
+            self._rearm()
 
     def _keep(self, data: bytes, at: int) -> None:
         """Holds bytes of the next request back until this one is answered."""

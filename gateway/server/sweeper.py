@@ -34,7 +34,7 @@ class Expiring(Protocol):
 class Sweeper:
     """Calls `expire` on what is overdue. Sleeps while there is nothing to watch."""
 
-    __slots__ = ("_clock", "_handle", "_loop", "_on_tick", "_watched", "now")
+    __slots__ = ("_clock", "_handle", "_loop", "_on_tick", "_watched", "awake", "now")
 
     def __init__(
         self,
@@ -49,6 +49,8 @@ class Sweeper:
         self._handle: asyncio.TimerHandle | None = None
         self.now = clock()
         """The clock at the last pass; reading it costs no system call."""
+        self.awake = 0.0
+        """Seconds of passes, without those for which the process got no turn: that is no fault of a peer."""
 
     def __repr__(self) -> str:
         return f"<Sweeper of {len(self._watched)} at {self.now:.1f}>"
@@ -71,7 +73,9 @@ class Sweeper:
 
     def sweep(self) -> None:
         """One pass."""
-        now = self.now = self._clock()
+        before, now = self.now, self._clock()
+        self.now = now
+        self.awake += min(now - before, 2 * INTERVAL)
         self._on_tick()
         for connection in [each for each in self._watched if each.deadline <= now]:
             connection.expire()

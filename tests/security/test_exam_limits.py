@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SETTINGS = "  timeouts: {requestHead: 500ms, requestBodyIdle: 500ms, downstreamIdle: 700ms, streamIdle: 1s}"
+SETTINGS = (
+    "  timeouts: {requestHead: 500ms, requestBodyIdle: 500ms, requestBodyGrace: 500ms, downstreamIdle: 700ms,"
+    " streamIdle: 1s}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +37,10 @@ async def until(what: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-def active(house: House) -> float:
-    """Requests at the odd backend, as `/metrics` has them."""
+def active(house: House, backend: str = "odd") -> float:
+    """Requests at a backend, as `/metrics` has them."""
     text = house.admin("/metrics").body.decode()
-    found = re.search(r"gateway_pool_active_requests\{[^}]*odd\.test[^}]*\} (\S+)", text)
+    found = re.search(rf"gateway_pool_active_requests\{{[^}}]*{backend}\.test[^}}]*\}} (\S+)", text)
     assert found is not None, text
     return float(found[1])
 
@@ -48,6 +52,9 @@ BODIES = [
     CHUNKED + b"1\r\nb\r\n0\r\n",
     CHUNKED + b"1;x",
 ]
+
+
+TRICKLES = [post(b"Content-Length: 1000000\r\n"), CHUNKED + b"ffffff\r\n"]
 
 
 async def silent(house: House) -> bytes:
@@ -64,12 +71,12 @@ async def idle(house: House) -> bytes:
         return await client.closed()
 
 
-async def dripping(house: House) -> tuple[int, int]:
-    """Status of a head that comes byte by byte, and how many of them came."""
+async def dripping(house: House, begun: bytes) -> tuple[int, int]:
+    """Status of a request that goes on byte by byte, and how many of them came."""
     async with Raw(house.port()) as client:
         sent = 0
         ended = asyncio.ensure_future(client.at_end())
-        await client.send(b"GET /ok HTTP/1.1\r\nHost: gw.test\r\nX-a: ")
+        await client.send(begun)
         while not (await asyncio.wait([ended], timeout=0.02))[0]:
             await client.send(b"a")
             sent += 1
@@ -84,7 +91,8 @@ def timed(house: House) -> dict[str, Any]:
         plays = {
             "silent": silent(house),
             "idle": idle(house),
-            "dripping": dripping(house),
+            "dripping": dripping(house, b"GET /ok HTTP/1.1\r\nHost: gw.test\r\nX-a: "),
+            "trickles": asyncio.gather(*(dripping(house, each) for each in TRICKLES)),
             "heads": asyncio.gather(*(house.asked(each) for each in HEADS)),
             "bodies": asyncio.gather(*(house.asked(each) for each in BODIES)),
         }
@@ -117,6 +125,20 @@ def test_d03_a_body_that_stops(timed: dict[str, Any], house: House) -> None:
     assert [told.statuses for told in timed["bodies"]] == [(408,)] * 4
     assert "POST" not in timed["methods"]
     house.run(until(lambda: not any(link._reader.pending for link in house.backend.links)))
+
+
+def test_d03_a_body_byte_by_byte(timed: dict[str, Any], house: House) -> None:
+    """408 all the same, counted by a reason of its own: each byte came in time, and all of them are too few."""
+    for status, sent in timed["trickles"]:
+        assert status == 408
+        assert sent > 10
+    assert b'gateway_rejected_total{reason="request_body_too_slow"}' in house.admin("/metrics").body
+    shown = json.loads(house.admin("/console/api/rejected").body)
+    heads = {
+        bytes.fromhex(each["bytes"]) for each in shown["last"] if each["reason"] == "request_body_too_slow"
+    }
+    assert heads == {b"POST /ok"}
+    assert active(house, "backend") == 0
 
 
 @pytest.mark.parametrize("early", [True, False])
