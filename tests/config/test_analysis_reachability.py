@@ -139,7 +139,7 @@ def takes(match, path: str, method: str) -> bool:
 
 
 @given(st.lists(st.lists(MATCH, max_size=2), min_size=2, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_rule_that_is_called_unreachable_is_never_the_first_to_match(rules) -> None:
     """Whatever the rules are, trying them one by one never ends at one that was named."""
     spelt = ["[" + ", ".join(map(written, matches)) + "]" if matches else "" for matches in rules]

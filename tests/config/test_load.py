@@ -243,7 +243,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.text() | st.lists(_WORDS, max_size=25).map("".join))
 def test_any_text_gives_a_configuration_or_findings(text: str) -> None:
     """Never another exception, and everything can be printed."""
@@ -254,7 +254,7 @@ def test_any_text_gives_a_configuration_or_findings(text: str) -> None:
     render(loaded.findings, loaded.sources, color=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "WorkloadEntry"]),
     _VALUES,

@@ -258,7 +258,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.text(), st.lists(_PIECES, max_size=40).map("".join)))
 def test_any_text_gives_documents_or_findings(text: str) -> None:
     """Nothing is raised, every finding is inside the text, and every value is plain."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
-from support.stage import Backend, Call, _no_signals, route, service
+from support.inloop import serving
+from support.stage import Backend, Call, route, service
 
 from gateway.asgi import Gateway
 from gateway.control import Control
@@ -58,22 +57,8 @@ class Stage:
 async def running(config: Path) -> AsyncIterator[Stage]:
     """Serves `config` on free ports."""
     app = Gateway([config], control=Control(config, watch=False))
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(app, http=EdgeProtocol, lifespan="on", log_config=None, proxy_headers=False)
-    )
-    server.capture_signals = _no_signals  # type: ignore[method-assign] # the loop is the test's
-    task = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not task.done():
-        await asyncio.sleep(0.005)
-    try:
-        assert server.started, "the gateway did not start"
-        yield Stage(app, listening.getsockname()[1])
-    finally:
-        server.should_exit = True
-        await task
-        listening.close()
+    async with serving(app, http=EdgeProtocol) as port:
+        yield Stage(app, port)
 
 
 async def answering(call: Call) -> None:

@@ -542,7 +542,7 @@ def test_old_generations_are_freed_without_a_collection(file: Path) -> None:
 
 
 @given(st.lists(st.sampled_from(["one", "two", "three", "bad", "worse", "gone"]), max_size=8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_last_good_files_serve(story: list[str]) -> None:
     """Any sequence of good, bad and missing files: the last good one serves, the last finding is visible."""
     texts = {"bad": BAD, "worse": "a: [\n", **{word: answering(word) for word in ("one", "two", "three")}}

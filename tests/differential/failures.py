@@ -216,6 +216,20 @@ UNTRIED = (
         "one look at all connections every now and then, instead of a timer for each request",
     ),
     Slow(
+        "a request body that comes with less than `limits.requestBodyRate` (240) bytes a second after 10 s",
+        "408; cut off when its response has begun",
+        "takes as long as it likes, a byte at least every `stream_idle_timeout` (5 min); Istio sets no"
+        " `request_timeout`",
+        "a byte a minute would hold a connection to the backend for ever; Kestrel has the same rule, and the"
+        " same default",
+    ),
+    Slow(
+        "a Host with a dot at its end (`shop.test.`)",
+        "is the host without it, to routes, limits and TLS servers",
+        "is another host, unless `strip_trailing_host_dot` is set, as it is in what `gateway export envoy` writes",
+        "to backends it is the same",
+    ),
+    Slow(
         "a handshake for a WebSocket without one `Sec-WebSocket-Key` of 16 bytes, or with another version than 13",
         "400",
         "is forwarded",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from support.envoy import Envoy
+from support.inloop import serving
 from support.raw import CutOff, Raw
 
 from differential.backend import Arrival, RecordingBackend
@@ -20,7 +19,7 @@ from gateway.export import export_envoy
 from gateway.server.protocol import EdgeProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
 PATIENCE = 10.0
@@ -138,7 +137,7 @@ async def theatre(
         text = configuration({backend.name: backend.port for backend in backends})
         path = folder / "routes.yaml"
         path.write_text(text)
-        ours = await stack.enter_async_context(_gateway(path))
+        ours = await stack.enter_async_context(serving(Gateway([path]), http=EdgeProtocol))
         bootstrap = anywhere(export_envoy(load([path]).require()).bootstrap)
         envoy = await asyncio.to_thread(Envoy, bootstrap, folder)
         stack.callback(envoy.stop)
@@ -151,38 +150,3 @@ def anywhere(bootstrap: Mapping[str, Any]) -> dict[str, Any]:
     for place in (*copy["static_resources"]["listeners"], copy.setdefault("admin", {"address": {}})):
         place["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
     return copy
-
-
-@asynccontextmanager
-async def _gateway(path: Path) -> AsyncIterator[int]:
-    """The gateway in this loop, behind real uvicorn; its port."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        Gateway([path]),
-        http=EdgeProtocol,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not task.done():
-        await asyncio.sleep(0.002)
-    try:
-        assert server.started, "the gateway did not start"
-        yield listening.getsockname()[1]
-    finally:
-        server.should_exit = True
-        async with asyncio.timeout(PATIENCE):
-            await task
-        listening.close()
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals to the test."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

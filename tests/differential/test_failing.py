@@ -50,7 +50,6 @@ async def disagreements(scene: Scene, requests: list[Ask], folder: Path) -> list
 
 @settings(
     max_examples=15,
-    deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
     database=None,

@@ -37,7 +37,6 @@ async def disagreements(scene: Scene, requests: list[Ask], folder: Path) -> list
 
 @settings(
     max_examples=30,
-    deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
     database=None,

@@ -351,7 +351,7 @@ def test_what_nobody_will_ask_for_again_is_let_go() -> None:
     played(scene, replay=Replay())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=8),
     st.lists(st.integers(0, 8), max_size=4),

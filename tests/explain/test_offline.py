@@ -324,7 +324,7 @@ def _documents(services: list[tuple[str, list[list[Any]]]]) -> str:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from(HOSTS), st.lists(st.lists(MATCH, max_size=3), min_size=1, max_size=6)),

@@ -187,7 +187,7 @@ REQUESTS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(MATCHES, max_size=30), st.lists(REQUESTS, min_size=1, max_size=8))
 @example([{"uri": {"regex": "/a|/b"}}] * 9, [Request("GET", "http", b"r", "r", b"/b", b"", [])])
 @example(
@@ -273,7 +273,7 @@ def attempt(dice: random.Random, matches: list[dict[str, Any]]) -> Request:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32))
 def test_a_large_index_agrees_with_trying_every_route(seed: int) -> None:
     """Hundreds of routes with few distinct paths, headers and parameters."""

@@ -102,7 +102,7 @@ def takers(rules: list[dict[str, object]], action: str) -> list[Taker]:
     return list(CompiledPolicy(document, PolicyCounts()).takers)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(RULES, min_size=1, max_size=12), st.lists(REQUESTS, min_size=1, max_size=6))
 def test_the_index_finds_what_trying_every_rule_finds(
     rules: list[dict[str, object]], requests: list[Request]
@@ -165,7 +165,7 @@ DOCUMENTS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(DOCUMENTS, st.booleans(), st.lists(REQUESTS, min_size=1, max_size=4))
 def test_explain_says_what_the_checks_do(
     documents: list[tuple[str, list[dict[str, object]], str, bool]], strict: bool, requests: list[Request]

@@ -77,7 +77,6 @@ async def converse(field: Field, sent: bytes) -> tuple[list[Response], list[Rece
 
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(sent=streams())

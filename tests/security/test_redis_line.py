@@ -81,7 +81,7 @@ class Valve:
             writer.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 20),
     st.sampled_from([60.0, 3600.0]),

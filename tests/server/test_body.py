@@ -50,7 +50,7 @@ class LlhttpBody:
         self.done = True
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(PIECES | st.binary(max_size=30))
 @example(b"5\r\nhello\r\n0\r\n\r\n")
 def test_what_is_accepted_llhttp_accepts_with_the_same_body(data: bytes) -> None:
@@ -66,7 +66,7 @@ def test_what_is_accepted_llhttp_accepts_with_the_same_body(data: bytes) -> None
     assert (theirs.body, theirs.done) == (body, True)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(PIECES, st.sampled_from([Limits(), Limits(chunk_extension_bytes=3, trailer_bytes=5)]))
 def test_delivery_makes_no_difference(data: bytes, limits: Limits) -> None:
     """Byte by byte or at once."""

@@ -109,7 +109,7 @@ def split(data: bytes, cuts: Sequence[int]) -> list[bytes]:
 CUTS = st.lists(st.integers(0, 10**6), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(valid(), min_size=1, max_size=4), CUTS)
 def test_valid_requests_arrive_exactly_however_they_are_cut(requests: list[Any], cuts: list[int]) -> None:
     """Pipelined, in any pieces: the application sees each whole, in order, trailers left out."""
@@ -120,7 +120,7 @@ def test_valid_requests_arrive_exactly_however_they_are_cut(requests: list[Any],
     assert (ended, counts) == ("", {})
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(mutated(), CUTS, st.sampled_from([Limits(), SMALL]))
 @example(b"GET /" + b"a" * 50 + b" HTTP/1.1\r\nHost: g\r\n" + b"x: y\r\n" * 80, [], SMALL)
 @example(
@@ -140,7 +140,7 @@ def test_delivery_makes_no_difference(data: bytes, cuts: list[int], limits: Limi
     assert asyncio.run(transcript(split(data, cuts), limits)) == whole
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(mutated())
 def test_what_is_not_served_is_refused_and_closed(data: bytes) -> None:
     """After the last 200 there is at most one refusal, it closes, and nothing is read or sent behind it."""

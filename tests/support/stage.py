@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
+from support.inloop import serving
 
 from gateway.asgi import Gateway
 from gateway.server.protocol import EdgeProtocol
@@ -177,30 +176,5 @@ async def stage(
     log.touch()
     path.write_text((SETTINGS % log).removesuffix("---") + settings + "\n---\n" + config)
     gateway = Gateway([path])
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            gateway, http=http, lifespan="on", log_config=None, access_log=False, proxy_headers=False
-        )
-    )
-    server.capture_signals = _no_signals  # type: ignore[method-assign] # the loop is the test's
-    task = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not task.done():
-        await asyncio.sleep(0.005)
-    try:
-        assert server.started, "the gateway did not start"
-        yield Stage(gateway, listening.getsockname()[1], log, path)
-    finally:
-        server.should_exit = True
-        server.force_exit = True
-        await task
-        listening.close()
-
-
-class _no_signals:  # noqa: N801 - stands in for a context manager function
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    async with serving(gateway, force=True, http=http) as port:
+        yield Stage(gateway, port, log, path)

@@ -63,7 +63,7 @@ def test_the_text_is_prometheus_format() -> None:
 LABEL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), min_size=1, max_size=20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(LABEL, st.integers(0, 2**53), max_size=5))
 def test_any_label_value_survives_the_way_to_prometheus(values: dict[str, int]) -> None:
     """Through the other workers' file and the text format."""

@@ -137,7 +137,7 @@ def test_remembered_values_are_bounded() -> None:
     assert len(line._clients) <= MOST_CACHED
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_whatever_a_client_sends_stays_one_value_of_one_json_line(value: bytes, path: bytes) -> None:
     """No byte ends the line, starts a key, or reaches a terminal as it is."""
@@ -152,7 +152,7 @@ def test_whatever_a_client_sends_stays_one_value_of_one_json_line(value: bytes, 
     assert line["path"] == (b"/" + path + b"?lang=en").decode("latin-1")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60))
 def test_whatever_a_client_sends_stays_one_value_of_one_text_line(value: bytes) -> None:
     """Quotes inside of a value are escaped, so the number of fields is always the same."""

@@ -34,7 +34,7 @@ def in_records(hello: bytes, size: int) -> bytes:
     return b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2) + piece for piece in pieces)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(NAMES)
 def test_the_name_is_found_in_lower_case(name: str) -> None:
     """Wherever the message is cut into records."""
@@ -60,7 +60,7 @@ def test_a_part_asks_for_more_until_it_is_whole(size: int) -> None:
     assert read_hello(whole).wanted == 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_are_answered(data: bytes, tls: bool) -> None:
     """With a name, a refusal or a need for more; never with an exception."""
@@ -68,7 +68,7 @@ def test_any_bytes_are_answered(data: bytes, tls: bool) -> None:
     assert hello.wanted > len(data) or hello.error or hello.wanted == 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_changed_hello_gives_no_other_name_than_openssl(data: st.DataObject) -> None:
     """Where the two readings differ, the handshake must end: so a name we give is one OpenSSL gives too."""

@@ -151,7 +151,7 @@ def test_without_a_verified_certificate_there_is_no_element() -> None:
     assert xfcc(Peer(local_uris=("spiffe://a/b",), sni="a")) == b""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1), max_size=3))
 def test_a_uri_cannot_pass_for_another_value(uris: list[str]) -> None:
     """Signs that separate values stand in quotes only, where nothing ends them early."""

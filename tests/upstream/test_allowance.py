@@ -187,7 +187,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(STEPS, st.sampled_from([0.0, 0.3, 20.0, 100.0]), st.integers(0, 5), st.sampled_from([0.0, 10.0, HOUR]))
 def test_no_span_of_time_has_more_retries_than_its_requests_pay_for(
     steps: list[tuple[str, float]], percent: float, size: int, refill: float

@@ -98,7 +98,7 @@ def test_a_body_arrives_whole_however_it_is_framed(kind: str) -> None:
 
 
 @given(st.sampled_from(sorted(BODIES)), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_cutting_of_a_response_reads_the_same(kind: str, data: st.DataObject) -> None:
     """Where the network cuts a response changes neither its head nor its body nor what follows from it."""
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * data.draw(st.integers(0, 2))
@@ -466,7 +466,7 @@ def test_garbage_is_a_protocol_error_at_once(response: bytes, cause: str) -> Non
 
 
 @given(st.binary(min_size=1, max_size=60), st.sampled_from([b"", HELLO[:-2], b"HTTP/1.1 200 OK\r\n"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_give_a_response_or_an_upstream_error(junk: bytes, before: bytes) -> None:
     """No other exception leaves the parser, and the slot comes back."""
 

@@ -85,7 +85,7 @@ def test_a_maglev_table_is_full_and_even() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.binary(max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_key_has_an_endpoint(weights: list[int], key: bytes) -> None:
     identities = tuple((f"10.0.0.{number}:80", weight) for number, weight in enumerate(weights))
     for table in (Ring(identities, 64), Maglev(identities, 211)):

@@ -408,7 +408,7 @@ EVENTS = st.sampled_from([200, 404, 500, 502, 503, 504, REFUSED, TIMEOUT, OVERFL
 STEPS = st.lists(st.tuples(st.integers(0, 5), EVENTS, st.sampled_from([0.0, 0.0, 1.0, 7.0])), max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     steps=STEPS,
     percent=st.integers(0, 100),
@@ -452,7 +452,7 @@ def test_invariants(
     assert all(item.track is None or not item.track.multiplier for item in it.cluster.endpoints)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(out=st.sets(st.integers(0, 7), max_size=6), policy=st.sampled_from(Policy))
 def test_who_is_left_shares_evenly(out: set[int], policy: Policy) -> None:
     """Within five standard deviations of an even share; hashing over many keys, less evenly by its nature."""

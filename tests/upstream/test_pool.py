@@ -449,7 +449,7 @@ _STEPS += ["retire", "limit", "turn", "turn", "wait"]
 
 
 @given(st.lists(st.sampled_from(_STEPS), max_size=40), st.integers(0, 2**32), st.integers(1, 3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_after_any_sequence_the_counts_are_zero(steps: list[str], seed: int, limit: int) -> None:
     """
     Leases, releases, aborts, cancellations, resets, retirements, limits that move, and an endpoint where

@@ -153,7 +153,7 @@ _VALUE = st.binary(max_size=30).map(lambda raw: bytes(c for c in raw if c >= 33 
 
 
 @given(st.lists(st.tuples(_TOKEN, _VALUE), max_size=20), st.integers(200, 599).filter(lambda s: s != 204))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_valid_head_is_told_unchanged(headers: list[tuple[bytes, bytes]], status: int) -> None:
     raw = b"HTTP/1.1 %d R\r\n" % status + b"".join(b"%s: %s\r\n" % pair for pair in headers) + b"\r\n"
     head = parse(raw)
@@ -165,7 +165,7 @@ def test_any_valid_head_is_told_unchanged(headers: list[tuple[bytes, bytes]], st
     st.binary(max_size=80),
     st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: "]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_a_head_or_an_upstream_error(junk: bytes, before: bytes) -> None:
     try:
         head = parse(before + junk + b"\r\n\r\n")
@@ -214,7 +214,7 @@ def feed(*pieces: bytes) -> tuple[ChunkedBody, bytes]:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_cutting_of_a_chunked_body_gives_the_same_bytes(pieces: list[bytes], data: st.DataObject) -> None:
     raw = chunked(pieces, b"grpc-status: 0\r\n")
     cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1), max_size=8)))

@@ -159,7 +159,7 @@ def test_the_plain_case_is_the_plain_balancer() -> None:
         assert type(made.balancer).__name__ in {"Balancer", "LeastRequest", "RoundRobin", "HashBalancer"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     tiers=st.lists(st.integers(0, 2), min_size=1, max_size=9),
     broken=st.sets(st.integers(0, 8)),
