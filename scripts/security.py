@@ -123,7 +123,6 @@ DEVIATIONS = """
 - A request body has a time for each piece (`requestBodyIdle`) and a least rate (`requestBodyRate`, 240 bytes a second), none for all of it:
   holding a connection to the backend costs that much. A route's `timeout` begins when the body has come. The client's reading of a
   response has no least rate: it is cut off when it takes nothing for `streamIdle`.
-- Secrets of HMAC keys may be short; only empty ones are refused.
 - Escapes are decoded once: `/%2561dmin` is forwarded as it is. Queries are forwarded as they came.
 - An access log format that names a credential (`%REQ(AUTHORIZATION)%`) writes it: somebody asked for it.
 - Copies for mirrors keep their path, and parameters that only sound like credentials (`key`, `code`): without them they would be other

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _FRAMING = FRAMING | {"expect"}
 """Headers (lower-case) that carry the message itself, so no claim may become one of them."""
 _CLAIM_HEADER = re.compile(r"[-_A-Za-z0-9]+\Z")
+_BASE64URL = re.compile(r"[-_A-Za-z0-9]+\Z")
+_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
@@ -151,7 +153,17 @@ def _check_key(key: Any) -> str | None:
     for member in needed:
         if not isinstance(key.get(member), str) or not key[member]:
             return f"a key of type {key['kty']} needs {member}"
-    return None
+    return _check_secret(key["k"], key.get("alg")) if key["kty"] == "oct" else None
+
+
+def _check_secret(secret: str, algorithm: Any) -> str | None:
+    """A secret is as long as the hash it is used with (RFC 7518 3.2), or it is found by trying."""
+    if not _BASE64URL.match(secret):
+        return "k is not base64url"
+    size = len(secret) * 3 // 4
+    name = algorithm if isinstance(algorithm, str) and algorithm in _SECRET_BYTES else "HS256"
+    least = _SECRET_BYTES[name]
+    return None if size >= least else f"a secret of {size} bytes; {name} needs {least} (RFC 7518 3.2)"
 
 
 class RequestAuthenticationSpec(Targeted):

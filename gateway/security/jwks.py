@@ -226,6 +226,8 @@ class FetchedKeys(Keys):
             self.digest, self.current = digest, found
             self.generation += 1
             logger.info("keys of %s: generation %d, %r", self.source, self.generation, found)
+            for problem in found.problems:
+                logger.warning("keys of %s: %s; it verifies nothing", self.source, problem)
 
 
 def _runs(loop: asyncio.AbstractEventLoop) -> bool:

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.documents import config_of, validated
 
+from gateway.config import load
 from gateway.config.request_authentication import check_url
 
 HEAD = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: p}\nspec:\n  jwtRules:\n  - "
+SECRET = "k" * 43
+"""Of 32 bytes."""
 RSA = {"kty": "RSA", "n": "AQAB", "e": "AQAB"}
 
 
@@ -108,7 +111,29 @@ def test_keys_are_json() -> None:
 def test_private_keys_are_named() -> None:
     """A signing key in a policy is a warning; a shared secret has no public half."""
     assert jwks({"keys": [RSA, {**RSA, "d": "A"}]}) == [("GW065", 1, 7, "warning")]
-    assert jwks({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}) == []
+    assert jwks({"keys": [{"kty": "oct", "k": SECRET}]}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ({"k": SECRET[:-1]}, "a secret of 31 bytes; HS256 needs 32"),
+        ({"k": SECRET, "alg": "HS384"}, "a secret of 32 bytes; HS384 needs 48"),
+        ({"k": SECRET, "alg": "HS512"}, "a secret of 32 bytes; HS512 needs 64"),
+        ({"k": SECRET, "alg": ["HS512"]}, ""),
+        ({"k": SECRET + SECRET, "alg": "HS512"}, ""),
+        ({"k": "c2VjcmV0"}, "a secret of 6 bytes"),
+        ({"k": SECRET + "="}, "k is not base64url"),
+        ({"k": "a secret of more than 32 bytes, as it is"}, "k is not base64url"),
+    ],
+)
+def test_a_secret_is_as_long_as_its_hash(key: dict[str, object], says: str) -> None:
+    """RFC 7518 3.2: a shorter one is found by trying, with one token and no question to anybody."""
+    text = HEAD + f"jwks: '{json.dumps({'keys': [{'kty': 'oct', **key}]})}'\n"
+    found = load([], texts={"f": text}).findings
+    assert [(item.code, says in item.message, item.fatal) for item in found] == [
+        ("GW064", True, True)
+    ] * bool(says)
 
 
 @pytest.mark.parametrize("header", ["Host", "content-length", "Transfer-Encoding", "connection"])

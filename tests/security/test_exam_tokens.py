@@ -287,7 +287,12 @@ def test_routing_by_claims_believes_verified_ones_only(house: House) -> None:
 
 @pytest.mark.parametrize(
     "keys",
-    ['{"keys": [{"kty": "oct", "k": ""}]}', '{"keys": []}', "{"],
+    [
+        '{"keys": [{"kty": "oct", "k": ""}]}',
+        '{"keys": [{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmU"}]}',
+        '{"keys": []}',
+        "{",
+    ],
 )
 def test_j14_keys_that_verify_nothing_are_no_start(keys: str, tmp_path: Path) -> None:
     """An empty secret, a short one, none at all, no JSON: exit 3, with the place."""

@@ -161,6 +161,23 @@ def test_bad_answers_leave_the_keys_there_are(name: str) -> None:
     run(main)
 
 
+def test_a_fetched_secret_that_is_too_short_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """J14: the other keys go on, and the log says why, once a set."""
+
+    async def main() -> None:
+        keys = jwks(jwk(private_key()), jwk(b"s" * 31, "k2"))
+        async with IssuerServer({"/keys": page(keys)}) as server, Running(config(on(server))) as running:
+            assert running.says(token()) == "in"
+            await running.keys.refresh()
+            (known,) = running.state.providers
+            assert [key["kid"] for key in known["keys"]] == ["k1"]
+
+    run(main)
+    said = [record.getMessage() for record in caplog.records if "31 bytes" in record.getMessage()]
+    assert len(said) == 1
+    assert "key 2: a secret of 31 bytes; HS256 needs 32 (RFC 7518 3.2); it verifies nothing" in said[0]
+
+
 def test_without_keys_every_token_is_refused() -> None:
     """A server that is down when we start: refused as Envoy does, and let in once it is up."""
 
