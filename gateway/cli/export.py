@@ -46,14 +46,16 @@ def export_to_envoy(*, paths: tuple[str, ...], output: str | None, as_json: bool
     What Envoy cannot say, or what is not exported yet, is told on standard error.
     """
     from gateway.config import load, render  # noqa: PLC0415 - `gateway --help` need not load them
+    from gateway.config.files import spread  # noqa: PLC0415 - as above
     from gateway.export import export_envoy  # noqa: PLC0415 - as above
 
-    loaded = load(list(paths) or os.environ.get("GATEWAY_CONFIG") or "routes.yaml")
+    chosen = list(paths) or os.environ.get("GATEWAY_CONFIG") or "routes.yaml"
+    loaded = load(chosen)
     if loaded.config is None:
         fatal = [finding for finding in loaded.findings if finding.fatal]
         click.echo(render(fatal, loaded.sources, color=sys.stderr.isatty()), err=True)
         sys.exit(1)
-    made = export_envoy(loaded.config)
+    made = export_envoy(loaded.config, spread(chosen))
     if as_json:
         text = json.dumps({"bootstrap": made.bootstrap, "notes": made.notes}, indent=2) + "\n"
     else:

@@ -6,28 +6,29 @@ Lifetime: config. Reads the configuration and the plan of clusters, never what r
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.address import host_port
-from gateway.config.hosts import fqdn
 from gateway.export.envoy_cluster import envoy_cluster
-from gateway.export.envoy_hosts import Entry, HostList, host_lists
-from gateway.export.envoy_listener import envoy_listener
-from gateway.export.envoy_match import reads_claims
-from gateway.export.envoy_route import LAST_STATUS, envoy_route
+from gateway.export.envoy_doors import secure_chains
+from gateway.export.envoy_hosts import host_lists
+from gateway.export.envoy_listener import Chain, envoy_listener
+from gateway.export.envoy_peers import Demands, peer_filter
 from gateway.export.envoy_security import envoy_security
+from gateway.export.envoy_table import Tables
+from gateway.export.envoy_tls import Sockets
+from gateway.tls.material import CredentialError
+from gateway.upstream.cluster_config import Resolution
 from gateway.upstream.plan import plan as plan_clusters
 from gateway.upstream.rules import Rules, blocks
+from gateway.upstream.securing import destinations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from gateway.config import Config
-    from gateway.config.load_balancer import ConsistentHashLB
-    from gateway.config.references import Destination
-    from gateway.config.settings import GatewaySettingsSpec
-    from gateway.upstream import ClusterConfig
     from gateway.upstream.plan import Plan
 
 REGEX_PROGRAM = 32768
@@ -47,20 +48,31 @@ class Export:
         return json.dumps(self.bootstrap, indent=2) + "\n"
 
 
-def export_envoy(config: Config) -> Export:
-    """Real Envoy's bootstrap for this configuration."""
+def export_envoy(config: Config, paths: Iterable[Path] = ()) -> Export:
+    """Real Envoy's bootstrap for this configuration.
+
+    `paths`: what it was loaded from, where the folders of credentials are; default: the documents' files.
+    """
     settings, notes = config.settings.spec, list[str]()
     plan = plan_clusters(config)
-    listeners = []
+    sockets = Sockets(config, paths, notes)
+    demands = Demands(config)
+    tables = Tables(plan, settings, demands, notes)
     security = envoy_security(config, notes)
+    listeners = []
     for hosts in host_lists(config, notes):
-        virtual_hosts = _virtual_hosts(hosts, plan, settings, notes)
-        listeners.append(envoy_listener(hosts.name, hosts.address, virtual_hosts, settings, security))
+        filters = [*security, *([peer_filter(tables.demand(hosts))] if demands.any else [])]
+        if hosts.tls:
+            chains = list(secure_chains(config, hosts, tables, sockets, filters, notes))
+        else:
+            chains = [Chain(tables.virtual_hosts(hosts, hosts.domains()), filters)]
+        if chains:
+            listeners.append(envoy_listener(hosts.name, hosts.address, chains, settings))
     bootstrap: dict[str, Any] = {
         "node": {"id": "gateway", "cluster": "gateway"},
         "static_resources": {
             "listeners": listeners,
-            "clusters": list(_clusters(config, plan, notes)),
+            "clusters": list(_clusters(config, plan, sockets, notes)),
         },
         "layered_runtime": {
             "layers": [
@@ -80,89 +92,25 @@ def export_envoy(config: Config) -> Export:
     return Export(bootstrap, tuple(dict.fromkeys(notes)))
 
 
-class _Upstreams:
-    """Destinations as the rules of one VirtualService on one listener name them."""
-
-    tls = False
-
-    def __init__(self, plan: Plan, settings: GatewaySettingsSpec, namespace: str, listener_port: int) -> None:
-        self.listener_port = listener_port
-        self._plan = plan
-        self._settings = settings
-        self._namespace = namespace
-
-    def cluster(self, destination: Destination) -> str:
-        """The name of the destination's cluster, whether it exists or not."""
-        found = self._find(destination)
-        if found is not None:
-            return found.name
-        port = destination.port.number if destination.port is not None else self.listener_port
-        host = fqdn(destination.host, self._namespace, self._settings.cluster_domain)
-        return f"outbound|{port}|{destination.subset or ''}|{host}"
-
-    def hash_key(self, destination: Destination) -> ConsistentHashLB | None:
-        """The consistent hash its DestinationRule asks for."""
-        found = self._find(destination)
-        return found.consistent_hash if found is not None else None
-
-    def _find(self, destination: Destination) -> ClusterConfig | None:
-        number = destination.port.number if destination.port is not None else None
-        return self._plan.find(
-            destination.host,
-            number,
-            destination.subset,
-            namespace=self._namespace,
-            listener_port=self.listener_port,
-        )
-
-
-def _virtual_hosts(
-    hosts: HostList, plan: Plan, settings: GatewaySettingsSpec, notes: list[str]
-) -> list[dict[str, Any]]:
-    """Domains with the same entries share a virtual host."""
-    groups: dict[tuple[int, ...], tuple[list[str], list[Entry]]] = {}
-    for domain, entries in hosts.domains().items():
-        secure = domain in hosts.secure
-        key = (secure, *(id(part) for entry in entries for part in (entry.http, entry.match)))
-        groups.setdefault(key, ([], entries))[0].append(domain)
-    found = []
-    for domains, entries in groups.values():
-        host: dict[str, Any] = {
-            "name": domains[0],
-            "domains": domains,
-            "routes": list(_routes(entries, hosts.address[1], plan, settings, notes)),
-            "include_request_attempt_count": True,
-        }
-        if domains[0] in hosts.secure:
-            host["require_tls"] = "ALL"
-        found.append(host)
-    return found
-
-
-def _routes(
-    entries: Iterable[Entry], port: int, plan: Plan, settings: GatewaySettingsSpec, notes: list[str]
-) -> Iterable[dict[str, Any]]:
-    for entry in entries:
-        title = entry.owner.title
-        if entry.match is not None and reads_claims(entry.match):
-            notes.append(f"{title}: a rule that matches claims of a JWT is left out")
-            continue
-        direct = entry.http.direct_response
-        if direct is not None and direct.status > LAST_STATUS:
-            notes.append(f"{title}: status {direct.status} became {LAST_STATUS}, Envoy's highest")
-        upstreams = _Upstreams(plan, settings, entry.owner.metadata.namespace, port)
-        yield envoy_route(entry.http, entry.match, entry.name, upstreams)
-
-
-def _clusters(config: Config, plan: Plan, notes: list[str]) -> Iterable[dict[str, Any]]:
-    rules = Rules(config)
+def _clusters(config: Config, plan: Plan, sockets: Sockets, notes: list[str]) -> Iterable[dict[str, Any]]:
+    rules, secured = Rules(config), destinations(plan)
     for cluster in plan.clusters.values():
         rule = rules.find(cluster.host, cluster.namespace)
         subset = rule.subsets.get(cluster.subset) if rule is not None else None
         policy = blocks(rule, subset, cluster.port)
         balancer = policy.load_balancer
-        if policy.tls is not None and policy.tls.mode != "DISABLE":
-            notes.append(f"{cluster.host}: TLS to the endpoints is not exported")
         if balancer is not None and balancer.zone_aware_lb_setting:
             notes.append(f"{cluster.host}: zoneAwareLbSetting is not exported")
-        yield envoy_cluster(cluster, config.settings.spec)
+        destination = secured.get(cluster.name)
+        if destination is None:
+            yield envoy_cluster(cluster, config.settings.spec)
+            continue
+        try:
+            socket = sockets.client(destination)
+        except CredentialError as error:
+            # Never in plain text what is to be sent over TLS.
+            notes.append(f"{cluster.host}: no requests are sent to it: {error}")
+            nobody = replace(cluster, endpoints=(), resolution=Resolution.STATIC)
+            yield envoy_cluster(nobody, config.settings.spec)
+        else:
+            yield {**envoy_cluster(cluster, config.settings.spec), "transport_socket": socket}

@@ -15,6 +15,7 @@ from gateway.config.references import MESH
 from gateway.config.visibility import age, exported
 from gateway.routing.delegates import rules
 from gateway.routing.hosts import domain, names, narrower
+from gateway.tls.servers import TERMINATING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -63,6 +64,8 @@ class HostList:
         self.address = address
         self.servers: list[tuple[Gateway, Server]] = []
         """Of the Gateway documents; none on the listener without."""
+        self.tls = False
+        """Whether they terminate TLS."""
         self.secure: set[str] = set()
         """Domains whose plain requests are sent to https."""
         self._entries: dict[str, dict[int, Entry]] = {}
@@ -132,15 +135,23 @@ def _listeners(config: Config, settings: GatewaySettingsSpec, notes: list[str]) 
         if settings.labels and not gateway.spec.selector.items() <= settings.labels.items():
             continue
         for server in gateway.spec.servers:
-            if server.port.protocol not in HTTP_PROTOCOLS - {"HTTPS"}:
-                notes.append(
-                    f"{gateway.title}: port {server.port.number} ({server.port.protocol}) is left out"
-                )
+            tls = _terminates(server)
+            what = f"port {server.port.number} ({server.port.protocol})"
+            if server.port.protocol not in HTTP_PROTOCOLS or (server.port.protocol == "HTTPS" and not tls):
+                notes.append(f"{gateway.title}: {what} is left out")
                 continue
             address = (server.bind or EVERYWHERE, server.port.number)
             listener = found.setdefault(address, HostList(f"{address[0]}_{address[1]}", address))
+            if listener.servers and listener.tls != tls:
+                notes.append(f"{gateway.title}: {what} is left out: the port speaks otherwise already")
+                continue
+            listener.tls = tls
             listener.servers.append((gateway, server))
     return list(found.values())
+
+
+def _terminates(server: Server) -> bool:
+    return server.port.protocol == "HTTPS" and server.tls is not None and server.tls.mode in TERMINATING
 
 
 def _bind(

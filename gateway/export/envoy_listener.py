@@ -6,6 +6,7 @@ Lifetime: config.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.fields import format_duration
@@ -13,7 +14,7 @@ from gateway.export.envoy_policies import CORS, FAULT, typed
 from gateway.export.envoy_route import MOST_BODY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.config.settings import GatewaySettingsSpec
 
@@ -65,58 +66,91 @@ TEXT_LOG = (
 """Istio's default format."""
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One of the ways in at an address: what is spoken there, and the virtual hosts behind it."""
+
+    virtual_hosts: Sequence[Mapping[str, Any]]
+    filters: Sequence[Mapping[str, Any]] = ()
+    """What judges every request, in order."""
+    name: str = ""
+    """Of its table of routes; empty: the port's."""
+    server_names: tuple[str, ...] = ()
+    """For clients that ask for one of these; empty: for all others."""
+    socket: Mapping[str, Any] | None = None
+    """What terminates TLS; None: it is plain."""
+
+
 def envoy_listener(
-    name: str,
-    address: tuple[str, int],
-    virtual_hosts: Sequence[Mapping[str, Any]],
-    settings: GatewaySettingsSpec,
-    security: Sequence[Mapping[str, Any]] = (),
+    name: str, address: tuple[str, int], chains: Sequence[Chain], settings: GatewaySettingsSpec
 ) -> dict[str, Any]:
-    """One address with its virtual hosts. Believes forwarded headers of the trusted peers only."""
+    """One address. Believes forwarded headers of the trusted peers only."""
+    host, port = address
+    listener: dict[str, Any] = {
+        "name": name,
+        "address": {"socket_address": {"address": host, "port_value": port}},
+        "filter_chains": [made for chain in chains for made in _filter_chains(name, port, chain, settings)],
+    }
+    if any(chain.socket is not None for chain in chains):
+        inspector = typed("filters.listener.tls_inspector.v3.TlsInspector")
+        listener["listener_filters"] = [
+            {"name": "envoy.filters.listener.tls_inspector", "typed_config": inspector}
+        ]
+        listener["listener_filters_timeout"] = format_duration(settings.timeouts.tls_handshake)
+    return listener
+
+
+def _filter_chains(
+    name: str, port: int, chain: Chain, settings: GatewaySettingsSpec
+) -> Iterator[dict[str, Any]]:
+    """The chain; before it, one for trusted peers where only those are believed."""
     routes = {
-        "name": f"http.{address[1]}",
-        "virtual_hosts": virtual_hosts,
+        "name": chain.name or f"http.{port}",
+        "virtual_hosts": chain.virtual_hosts,
         # An unknown host or subset answers 503 NC instead of refusing the whole configuration.
         "validate_clusters": False,
         "ignore_port_in_host_matching": True,
         "max_direct_response_body_size_bytes": MOST_BODY,
     }
-    host, port = address
-    chains = [{"filters": [_manager(name, routes, settings, {"use_remote_address": True}, security)]}]
+    common: dict[str, Any] = {}
+    if chain.socket is not None:
+        patience = format_duration(settings.timeouts.tls_handshake)
+        common = {"transport_socket": chain.socket, "transport_socket_connect_timeout": patience}
+    wanted = {"server_names": list(chain.server_names)} if chain.server_names else {}
+    everybody: dict[str, Any] = {"use_remote_address": True}
     if settings.num_trusted_proxies:
-        hops = {"use_remote_address": True, "xff_num_trusted_hops": settings.num_trusted_proxies}
-        chains = [{"filters": [_manager(name, routes, settings, hops, security)]}]
+        everybody["xff_num_trusted_hops"] = settings.num_trusted_proxies
     elif settings.trusted_proxies:
-        chains.insert(0, _trusted_chain(name, routes, settings, security))
-    if settings.limits.connections is not None:
-        for chain in chains:
-            chain["filters"].insert(0, _connection_limit(settings.limits.connections))
-    return {
-        "name": name,
-        "address": {"socket_address": {"address": host, "port_value": port}},
-        "filter_chains": chains,
-    }
+        networks = [_network(text) for text in settings.trusted_proxies]
+        match = {**wanted, "direct_source_prefix_ranges": networks}
+        filters = _network_filters(name, routes, settings, _trust(networks), chain)
+        yield {"filter_chain_match": match, "filters": filters, **common}
+    if wanted:
+        common["filter_chain_match"] = wanted
+    yield {"filters": _network_filters(name, routes, settings, everybody, chain), **common}
 
 
-def _trusted_chain(
-    name: str,
-    routes: Mapping[str, Any],
-    settings: GatewaySettingsSpec,
-    security: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    networks = [_network(text) for text in settings.trusted_proxies]
+def _trust(networks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     detection = typed("http.original_ip_detection.xff.v3.XffConfig", xff_trusted_cidrs={"cidrs": networks})
     detection["skip_xff_append"] = False
-    trust = {
+    return {
         "use_remote_address": False,
         "original_ip_detection_extensions": [
             {"name": "envoy.http.original_ip_detection.xff", "typed_config": detection}
         ],
     }
-    return {
-        "filter_chain_match": {"direct_source_prefix_ranges": networks},
-        "filters": [_manager(name, routes, settings, trust, security)],
-    }
+
+
+def _network_filters(
+    name: str,
+    routes: Mapping[str, Any],
+    settings: GatewaySettingsSpec,
+    trust: Mapping[str, Any],
+    chain: Chain,
+) -> list[dict[str, Any]]:
+    manager = _manager(name, routes, settings, trust, chain)
+    most = settings.limits.connections
+    return [manager] if most is None else [_connection_limit(most), manager]
 
 
 def _network(text: str) -> dict[str, Any]:
@@ -138,7 +172,7 @@ def _manager(
     routes: Mapping[str, Any],
     settings: GatewaySettingsSpec,
     trust: Mapping[str, Any],
-    security: Sequence[Mapping[str, Any]],
+    chain: Chain,
 ) -> dict[str, Any]:
     limits, timeouts = settings.limits, settings.timeouts
     manager = typed(
@@ -146,11 +180,11 @@ def _manager(
         stat_prefix=name,
         codec_type="HTTP1",
         route_config=routes,
-        http_filters=[*security, *_filters(routes)],
+        http_filters=[*chain.filters, *_filters(routes)],
         server_name=settings.server_name,
         server_header_transformation="OVERWRITE",
         generate_request_id=True,
-        forward_client_cert_details="SANITIZE",
+        **_client_certificate(told=chain.socket is not None),
         normalize_path=settings.path_normalization != "NONE",
         merge_slashes=settings.path_normalization in {"MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"},
         strip_trailing_host_dot=True,  # what we take for the host without it
@@ -170,6 +204,14 @@ def _manager(
     if settings.access_log.encoding != "OFF":
         manager["access_log"] = [_access_log(settings)]
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+def _client_certificate(*, told: bool) -> dict[str, Any]:
+    """What backends are told of it in `x-forwarded-client-cert`; never what a client says."""
+    if not told:
+        return {"forward_client_cert_details": "SANITIZE"}
+    details = {"subject": True, "cert": True, "dns": True, "uri": True}
+    return {"forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": details}
 
 
 def _escaped_slashes(settings: GatewaySettingsSpec) -> str:

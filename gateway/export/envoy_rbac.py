@@ -224,7 +224,7 @@ def _principal(value: str) -> Match:
 
 
 def _namespace(value: str) -> Match:
-    return _authenticated(_regex(f".*/ns/{re.escape(value).replace(re.escape('*'), '.*')}/.*"))
+    return _authenticated(_regex(f"spiffe://.*/ns/{re.escape(value).replace(re.escape('*'), '.*')}/.*"))
 
 
 def _trust_domain(value: str) -> Match:

@@ -34,9 +34,9 @@ def envoy_security(config: Config, notes: list[str]) -> list[dict[str, Any]]:
         for item in policies
         if item.spec.action == "CUSTOM"
     )
-    notes.extend(
-        f"{item.title}: not exported" for item in (*config.peer_authentications, *config.telemetries)
-    )
+    notes.extend(f"{item.title}: not exported" for item in config.telemetries)
+    if config.settings.spec.rate_limits:
+        notes.append(f"{config.settings.title}: rateLimits are not exported")
     verified = envoy_jwt(tokens)
     return [*([verified] if verified is not None else []), *envoy_rbac(policies)]
 

@@ -35,8 +35,8 @@ VERIFIED_MODES: Final = frozenset({"MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"})
 REQUIRING_MODES: Final = frozenset({"MUTUAL", "ISTIO_MUTUAL"})
 """... those that do not go on without one."""
 _VERSIONS: Final = {"TLSV1_2": ssl.TLSVersion.TLSv1_2, "TLSV1_3": ssl.TLSVersion.TLSv1_3}
-_HTTP: Final = ["http/1.1"]
-_MESH: Final = ["istio-http/1.1", "istio", "http/1.1"]
+PROTOCOLS: Final = ["http/1.1"]
+MESH_PROTOCOLS: Final = ["istio-http/1.1", "istio", "http/1.1"]
 """What sidecars tell mutual TLS of the mesh by."""
 _REMEMBERED_VERDICTS: Final = 2048
 _REMEMBERED_SESSIONS: Final = 256
@@ -114,7 +114,7 @@ def server_context(
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.name, context.terms, context.verdicts, context.serves = name, terms, {}, lambda _: True
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols(_HTTP)
+    context.set_alpn_protocols(PROTOCOLS)
     _limit(context, settings.min_protocol_version, settings.max_protocol_version)
     _choose_ciphers(context, settings.cipher_suites)
     pairs = [material for material in materials if material.certificate]
@@ -161,7 +161,7 @@ def client_context(settings: ClientTLSSettings, materials: Sequence[Material]) -
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     _limit(context, None, None)
     _choose_ciphers(context, ())
-    context.set_alpn_protocols(_MESH if settings.mode == "ISTIO_MUTUAL" else _HTTP)
+    context.set_alpn_protocols(MESH_PROTOCOLS if settings.mode == "ISTIO_MUTUAL" else PROTOCOLS)
     if settings.insecure_skip_verify:
         context.verify_mode = ssl.CERT_NONE
     else:
@@ -176,6 +176,15 @@ def client_context(settings: ClientTLSSettings, materials: Sequence[Material]) -
                     iter(parsed(ssl.PEM_cert_to_DER_cert(_pem(material.chain[0]))).uris), ""
                 )
     return context
+
+
+def suites(asked: Sequence[str]) -> list[str]:
+    """Names of the suites that a context has for TLS 1.2 when it is `asked` for these; for none, the usual
+    ones. CredentialError when none of them is known.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _choose_ciphers(context, asked)
+    return [item["name"] for item in context.get_ciphers() if not item["name"].startswith("TLS_")]
 
 
 def _agree(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:

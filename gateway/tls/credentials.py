@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.tls.material import (
     CredentialError,
@@ -59,6 +59,24 @@ def folders_beside(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(found)
 
 
+class Places(NamedTuple):
+    """Where the parts of a credential are; None: it has no such part."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    authorities: Path | None = None
+    revocations: Path | None = None
+
+    def read(self, name: str) -> Material:
+        """What the files hold now. Raises CredentialError."""
+        chain = key = b""
+        if self.certificate is not None and self.key is not None:
+            chain, key = read_pair(self.certificate, self.key)
+        bundle = b"" if self.authorities is None else read_authorities(self.authorities)
+        lists = b"" if self.revocations is None else read_revocations(self.revocations)
+        return Material(name, chain, key, bundle, lists)
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """A credential by name (`credentialName`)."""
@@ -81,22 +99,23 @@ class Named:
             found |= {folder / _CERTIFICATES[-1] for folder in self.folders}
         return found
 
-    def read(self) -> tuple[Material]:
-        """What it holds now. Raises CredentialError, which says where was looked."""
+    def places(self) -> Places:
+        """Where it is now. Raises CredentialError, which says where was looked."""
         name = plain_name(self.name)
-        chain = key = bundle = lists = b""
-        if self.pair:
-            chain, key = read_pair(*self._pair(name))
-        if self.trust:
-            found = next(self._trusted(name), None)
-            if found is None:
-                raise CredentialError(
-                    f'credential "{name}" has no authorities: neither {name}/ca.crt nor {name}-cacert'
-                    f" is in {self._places()}"
-                )
-            bundle = read_authorities(found[0])
-            lists = b"" if found[1] is None else read_revocations(found[1])
-        return (Material(self.name, chain, key, bundle, lists),)
+        certificate, key = self._pair(name) if self.pair else (None, None)
+        if not self.trust:
+            return Places(certificate, key)
+        found = next(self._trusted(name), None)
+        if found is None:
+            raise CredentialError(
+                f'credential "{name}" has no authorities: neither {name}/ca.crt nor {name}-cacert'
+                f" is in {self._places()}"
+            )
+        return Places(certificate, key, *found)
+
+    def read(self) -> tuple[Material]:
+        """What it holds now. Raises CredentialError."""
+        return (self.places().read(self.name),)
 
     def _pair(self, name: str) -> tuple[Path, Path]:
         for folder in self.folders:
@@ -144,6 +163,12 @@ class Files:
     def __str__(self) -> str:
         return self.certificate or self.authorities or self.revocations
 
+    def places(self) -> Places:
+        """Where it is."""
+        pair = (self.base / self.certificate, self.base / self.key) if self.certificate else (None, None)
+        others = (self.base / item if item else None for item in (self.authorities, self.revocations))
+        return Places(*pair, *others)
+
     def watched(self) -> set[Path]:
         """Paths that can change what `read` gives."""
         every = (self.certificate, self.key, self.authorities, self.revocations)
@@ -151,12 +176,7 @@ class Files:
 
     def read(self) -> tuple[Material]:
         """What the files hold now. Raises CredentialError."""
-        chain = key = b""
-        if self.certificate:
-            chain, key = read_pair(self.base / self.certificate, self.base / self.key)
-        bundle = read_authorities(self.base / self.authorities) if self.authorities else b""
-        lists = read_revocations(self.base / self.revocations) if self.revocations else b""
-        return (Material(str(self), chain, key, bundle, lists),)
+        return (self.places().read(str(self)),)
 
 
 @dataclass(frozen=True, slots=True)

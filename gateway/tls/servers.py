@@ -101,6 +101,11 @@ class NameTable(Generic[T]):
             (wild if name.startswith("*") else self._exact).setdefault(name.removeprefix("*"), value)
         self._wild = sorted(wild.items(), key=lambda item: len(item[0]), reverse=True)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name and pattern."""
+        return (*self._exact, *(f"*{suffix}" for suffix, _ in self._wild))
+
     def find(self, name: str) -> T | None:
         """What serves a name; "" stands for a client that gives none, and is for `*` alone."""
         found = self._exact.get(name)

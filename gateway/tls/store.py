@@ -211,7 +211,7 @@ class _Preparation:
 
     def _origination(self, destination: Destination) -> Origination | None:
         tls = destination.settings
-        where = self._position(*_place_of(self.config, tls))
+        where = self._position(*place_of(self.config, tls))
         materials = self._read(client_sources(tls, Path(where.path).parent, self.folders), where)
         if materials is None:
             return None
@@ -262,7 +262,7 @@ class _Preparation:
         return self.config.origin(resource or self.config.settings).position(*path)
 
 
-def _place_of(config: Config, tls: ClientTLSSettings) -> tuple[Any, ...]:
+def place_of(config: Config, tls: ClientTLSSettings) -> tuple[Any, ...]:
     """The DestinationRule that has these settings, and where in it."""
     for rule in config.destination_rules:
         policies: list[tuple[tuple[str | int, ...], Any]] = [

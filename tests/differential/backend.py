@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import ssl
 
 _ANSWER = re.compile(rb"answer=([a-z0-9.-]+)")
 
@@ -77,14 +80,16 @@ class Arrival:
 class RecordingBackend:
     """A backend on a free port of 127.0.0.1; an async context manager."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: it speaks nothing else."""
         self.name = name
+        self._tls = tls
         self.port = 0
         self.arrivals: list[Arrival] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -11,6 +11,7 @@ from differential.settle import (
     asked_again,
     asked_host,
     default_port,
+    dotless_host,
     drop_answered,
     empty_query,
     escaped_rewrite,
@@ -241,6 +242,15 @@ TABLE: tuple[Difference, ...] = (
         example=Ask.of(host="a.test:99999"),
         concerns=odd_host,
         refuses=(400,),
+    ),
+    Difference(
+        when="a Host with a dot at its end (`shop.test.`)",
+        gateway="is the host without it, to routes, limits and TLS servers; backends get it as it was written",
+        envoy="is another host; with `strip_trailing_host_dot`, as `gateway export envoy` writes it, the host without it",
+        why="one host has one route, whatever a resolver makes of the name",
+        example=Ask.of(host="a.test."),
+        concerns=lambda ask: any(value.endswith(".") for value in ask.header("host")),
+        settle=lambda _, ours, theirs: (arrived(ours, dotless_host), theirs),
     ),
     Difference(
         when="an absolute target whose host is not the Host header's, or with scheme https on a plain port",

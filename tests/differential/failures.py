@@ -277,4 +277,28 @@ UNTRIED = (
         "is ended after `timeouts.streamIdle` (5 min)",
         "a silent socket is no stalled response; Istio's gateways have no limit at all",
     ),
+    Slow(
+        "a client certificate with two URIs, or with a SPIFFE ID that is not in canonical form",
+        "is nobody's: rules that let a principal in do not, rules that keep one out, or ask for another, do",
+        "has every one of its URIs, and its DNS names, as principals",
+        "one connection is one workload (SPIFFE X.509-SVID 5.2)",
+    ),
+    Slow(
+        "plain HTTP at a port that speaks TLS",
+        "400, with a sentence that says so",
+        "the connection ends",
+        "a wrong scheme is found at once",
+    ),
+    Slow(
+        "`upstream_transport_failure_reason` of a backend that is not who it should be",
+        "`TLS_error:_CERTIFICATE_VERIFY_FAILED` and OpenSSL's words for the reason",
+        "`TLS_error:` and the words of its own library, with `CERTIFICATE_VERIFY_FAILED` among them",
+        "two libraries",
+    ),
+    Slow(
+        "certificates, keys, authorities and revocation lists that change on disk",
+        "are followed",
+        "are read when it starts (static files, as `gateway export envoy` names them)",
+        "no restart, and removed trust takes effect at once",
+    ),
 )

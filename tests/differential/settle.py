@@ -46,6 +46,12 @@ def arrived(outcome: Outcome, change: Callable[[Arrival], Arrival]) -> Outcome:
     return replace(outcome, arrivals=tuple(map(change, outcome.arrivals)))
 
 
+def dotless_host(arrival: Arrival) -> Arrival:
+    """Its Host without a dot at its end."""
+    headers = tuple((name, value.rstrip(".") if name == "host" else value) for name, value in arrival.headers)
+    return replace(arrival, headers=headers)
+
+
 def request_id(_: Ask, ours: Outcome, theirs: Outcome) -> tuple[Outcome, Outcome]:
     if ("x-envoy-upstream-service-time" in dict(ours.headers)) or not ours.status:
         return ours, theirs

@@ -98,6 +98,17 @@ def test_what_cannot_be_said_is_told() -> None:
     assert made.notes == ("VirtualService default/reviews: status 600 became 599, Envoy's highest",)
 
 
+def test_limits_that_nobody_would_keep_are_told() -> None:
+    """Envoy serves without them."""
+    limits = """
+apiVersion: gateway.asgi/v1
+kind: GatewaySettings
+metadata: {name: s}
+spec: {rateLimits: [{name: all, requests: 1}]}
+"""
+    assert exported(SERVICE, limits).notes == ("GatewaySettings default/s: rateLimits are not exported",)
+
+
 def test_a_route_without_timeout_waits_for_ever() -> None:
     """Envoy would stop after 15 seconds by itself; Istio's default is no timeout."""
     assert route_of(TO_A)["route"]["timeout"] == "0s"
