@@ -40,6 +40,19 @@ _FOREIGN_ISTIO = frozenset(
 )
 """Kinds of Istio that are none of an edge gateway's business: passed over without suspicion."""
 
+_ENDPOINTS = "a ServiceEntry says here where a backend is"
+_ROUTES = "a VirtualService, and a Gateway for ports of its own, say it here"
+_INSTEAD = {
+    "Service": _ENDPOINTS,
+    "Endpoints": _ENDPOINTS,
+    "EndpointSlice": _ENDPOINTS,
+    "Ingress": _ROUTES,
+    "gateway.networking.k8s.io": _ROUTES,
+    "Secret": "credentials are files here: certs/NAME/tls.crt and tls.key",
+    "EnvoyFilter": "rate limits are `rateLimits` of GatewaySettings here; other filters have no counterpart",
+}
+"""Kind or group -> what says the same here."""
+
 
 class Decoded(NamedTuple):
     """What a document became."""
@@ -156,4 +169,5 @@ def _header_problems(value: dict[str, Any], origin: Origin) -> Iterator[Finding]
         return
     here = origin.position("kind")
     message = f"{kind} ({version}) is not read here and is passed over"
-    yield Finding(*here.where, "warning", "GW021", message, length=here.length)
+    instead = _INSTEAD.get(kind) or _INSTEAD.get(group)
+    yield Finding(*here.where, "warning", "GW021", message, instead, length=here.length)

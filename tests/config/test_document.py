@@ -40,6 +40,23 @@ def test_kinds_that_are_not_read(version: str, kind: str, code: str, line: int, 
     assert [(code, line, fatal)] == [(item.code, item.line, item.fatal) for item in findings]
 
 
+@pytest.mark.parametrize(
+    ("version", "kind", "words"),
+    [
+        ("v1", "Service", "ServiceEntry"),
+        ("networking.k8s.io/v1", "Ingress", "VirtualService"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute", "VirtualService"),
+        ("v1", "Secret", "certs/NAME/tls.crt"),
+        ("networking.istio.io/v1alpha3", "EnvoyFilter", "rateLimits"),
+    ],
+)
+def test_what_is_passed_over_names_what_stands_for_it(version: str, kind: str, words: str) -> None:
+    """Where there is something."""
+    (finding,) = found(document(version, kind))
+
+    assert words in (finding.suggestion or "")
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3"])
 def test_every_version_of_istio_is_read(version: str) -> None:
     """The three are one schema."""
