@@ -9,17 +9,15 @@ import base64
 import json
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.configs import settings
 from bench.processes import LOAD_CORE, LOOPBACK, Child, free_port, tool
-from bench.subjects import Envoy, Running, exported, ready, write
+from bench.subjects import Envoy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from bench.subjects import Files
 
 SLEEP = "cluster.local/ns/default/sa/sleep"
 BACKEND = "cluster.local/ns/default/sa/reviews"
@@ -140,85 +138,38 @@ spec:
 ROUTE = """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {{name: reviews}}
+metadata: {name: reviews}
 spec:
   hosts: [reviews]
-  gateways: [{gateway}]
-  http: [{{route: [{{destination: {{host: reviews}}}}]}}]
+  gateways: [edge]
+  http: [{route: [{destination: {host: reviews}}]}]
 ---
 """
 
 
-def documents(port: int, backend: int, materials: Materials, *, plain: bool = False) -> dict[str, str]:
-    """The configuration; `plain` leaves TLS out, which Envoy is given apart."""
+def documents(port: int, backend: int, materials: Materials) -> dict[str, str]:
+    """The configuration."""
     text = settings(port) + SERVICE.format(port=backend)
     text += POLICIES.format(jwks=materials.jwks, sleep=SLEEP)
-    if plain:
-        return {"routes.yaml": text + ROUTE.format(gateway="mesh")}
     crt, key, ca = materials.files("edge")
     text += EDGE.format(port=port, crt=crt, key=key, ca=ca)
     crt, key, ca = materials.files("sleep")
     text += ORIGINATION.format(crt=crt, key=key, ca=ca, backend=BACKEND)
-    return {"routes.yaml": text + ROUTE.format(gateway="edge")}
+    return {"routes.yaml": text + ROUTE}
 
 
-class SecureEnvoy(Envoy):
-    """Envoy on the exported configuration, with TLS on both sides as Istio would write it."""
+class RememberingEnvoy(Envoy):
+    """Envoy that keeps verified tokens, as the gateway does."""
 
-    def __init__(self, materials: Materials, *, cached: bool = True) -> None:
-        self._materials = materials
-        self._cached = cached
-
-    def start(self, directory: Path, files: Files) -> Running:
+    def bootstrap(self, config: Path) -> str:
         """As `Envoy`."""
-        binary = self.binary()
-        port = free_port()
-        bootstrap = json.loads(exported(write(directory / "config", files(port))))
-        self._secure(bootstrap["static_resources"])
-        place = directory / "envoy.json"
-        place.write_text(json.dumps(bootstrap))
-        command = [
-            binary, "-c", place, "--concurrency", "1", "--disable-hot-restart", "-l", "error",
-        ]  # fmt: skip
-        return ready(Running(Child(self.name, command, directory), port))
-
-    def _secure(self, resources: dict[str, Any]) -> None:
-        for listener in resources["listeners"]:
+        made = json.loads(super().bootstrap(config))
+        for listener in made["static_resources"]["listeners"]:
             for chain in listener["filter_chains"]:
-                chain["transport_socket"] = _socket("Downstream", self._materials.files("edge"))
-                manager = chain["filters"][0]["typed_config"]
-                manager["forward_client_cert_details"] = "SANITIZE_SET"
-                manager["set_current_client_cert_details"] = {
-                    "subject": True, "cert": True, "dns": True, "uri": True,
-                }  # fmt: skip
-                for item in manager["http_filters"]:
-                    for provider in item.get("typed_config", {}).get("providers", {}).values():
-                        if self._cached:
-                            provider["jwt_cache_config"] = {"jwt_cache_size": 1000}
-        for cluster in resources["clusters"]:
-            if "reviews" in cluster["name"]:
-                cluster["transport_socket"] = _socket("Upstream", self._materials.files("sleep"))
-
-
-def _socket(side: str, files: tuple[Path, Path, Path]) -> dict[str, Any]:
-    crt, key, ca = map(str, files)
-    context: dict[str, Any] = {
-        "tls_certificates": [{"certificate_chain": {"filename": crt}, "private_key": {"filename": key}}],
-        "validation_context": {"trusted_ca": {"filename": ca}},
-        "alpn_protocols": ["http/1.1"],
-    }
-    made: dict[str, Any] = {
-        "@type": f"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{side}TlsContext",
-        "common_tls_context": context,
-    }
-    if side == "Downstream":
-        made["require_client_certificate"] = True
-    else:
-        made["sni"] = "reviews"
-        context["validation_context"]["match_typed_subject_alt_names"] = [
-            {"san_type": "URI", "matcher": {"exact": f"spiffe://{BACKEND}"}}
-        ]
-    return {"name": "envoy.transport_sockets.tls", "typed_config": made}
+                for item in chain["filters"][0]["typed_config"]["http_filters"]:
+                    for provider in item["typed_config"].get("providers", {}).values():
+                        provider["jwt_cache_config"] = {"jwt_cache_size": 1000}
+        return json.dumps(made)
 
 
 _NGINX = """

@@ -91,11 +91,15 @@ class Envoy:
             raise Missing("envoy is needed: scripts/venv test")
         return Path(spec.submodule_search_locations[0]) / "_bin" / "envoy"
 
+    def bootstrap(self, config: Path) -> str:
+        """What it is started with."""
+        return exported(config)
+
     def start(self, directory: Path, files: Files) -> Running:
         binary = self.binary()
         port = free_port()
         bootstrap = directory / "envoy.json"
-        bootstrap.write_text(exported(write(directory / "config", files(port))))
+        bootstrap.write_text(self.bootstrap(write(directory / "config", files(port))))
         command = [
             binary, "-c", bootstrap, "--concurrency", "1", "--disable-hot-restart", "-l", "error",
         ]  # fmt: skip

@@ -9,7 +9,7 @@ from bench.backends import backends
 from bench.lab import Sample, Summary
 from bench.load import Shot, fire
 from bench.report import Result, number, ratio
-from bench.secure import Materials, SecureEnvoy, documents, fronts, secure_backend
+from bench.secure import Materials, RememberingEnvoy, documents, fronts, secure_backend
 from bench.subjects import Envoy, Gateway
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run(lab: Lab) -> Result:
 
 def _beside_envoy(lab: Lab, materials: Materials, result: Result) -> None:
     subjects: list[Subject] = [
-        SecureEnvoy(materials) if isinstance(subject, Envoy) else subject
+        RememberingEnvoy() if isinstance(subject, Envoy) else subject
         for subject in lab.subjects
         if isinstance(subject, Envoy | Gateway)
     ]
@@ -44,12 +44,9 @@ def _beside_envoy(lab: Lab, materials: Materials, result: Result) -> None:
         running: dict[str, Running] = {}
         try:
             for subject in subjects:
-                plain = isinstance(subject, Envoy)
                 place = lab.directory / f"secure-{subject.name}"
                 place.mkdir()
-                running[subject.name] = subject.start(
-                    place, lambda port, plain=plain: documents(port, backend, materials, plain=plain)
-                )
+                running[subject.name] = subject.start(place, lambda port: documents(port, backend, materials))
             ports = {name: item.port for name, item in running.items()}
             with fronts(lab.directory, materials, ports) as entrances:
                 found = _compare(lab, running, entrances, shots)
