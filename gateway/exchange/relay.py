@@ -52,6 +52,15 @@ def respond(
     return downstream.respond(head.status, operated(exchange, headers), chunk, last)
 
 
+def untouched(exchange: Exchange) -> bool:
+    """Whether the route leaves response headers as they are."""
+    route, chosen = exchange.route, exchange.destination
+    if route is None:
+        return True
+    operations = route.response_ops if chosen is None else chosen.response_ops
+    return operations is None and route.cors is None
+
+
 def operated(exchange: Exchange, headers: Headers) -> Headers:
     """Response headers after the route's operations and CORS, for relayed answers and for our own alike."""
     exchange.response_headers = headers

@@ -30,7 +30,7 @@ from gateway.exchange.upload import Upload
 from gateway.http.flags import Flag
 from gateway.http.grpc import for_call, is_call
 from gateway.http.parking import parked
-from gateway.http.reply import NO_HEALTHY_UPSTREAM, Reply
+from gateway.http.reply import ENDS_WITH_HEAD, NO_HEALTHY_UPSTREAM, Reply
 from gateway.http.turn import Turn
 from gateway.security.jwt_failure import Undecided
 from gateway.upstream.connection import CHUNKED as CHUNKED_BODY
@@ -409,9 +409,13 @@ class Spine(Deciding):
         if reply.flag is not None and reply.flag not in exchange.flags:
             exchange.flags = (*exchange.flags, reply.flag)
         headers = reply_headers(reply, exchange.request_id, b"" if exchange.place.stock else policy.server)
-        if reply.operated:
-            headers = relay.operated(exchange, headers)
+        ours = not (reply.headers or reply.close or reply.status in ENDS_WITH_HEAD)
+        if reply.operated and not relay.untouched(exchange):
+            headers, ours = relay.operated(exchange, headers), False
+        exchange.response_headers = headers
         exchange.committed = True
         body = b"" if exchange.request.method == "HEAD" else reply.body
         exchange.bytes_sent = len(body)
+        if ours:  # nothing in them that anybody else has written
+            return downstream.relay(reply.status, headers, len(reply.body), False, body, last=True)
         return downstream.respond(reply.status, headers, body, last=True)

@@ -6,8 +6,12 @@ Lifetime: request; the common ones are constants.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.http.flags import Flag
+
+ENDS_WITH_HEAD: Final = frozenset({204, 304})
+"""Statuses whose response has no body, whatever its headers say (RFC 9112 6.3)."""
 
 
 @dataclass(frozen=True, slots=True)

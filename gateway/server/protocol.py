@@ -304,7 +304,9 @@ class EdgeProtocol(Wire):
             reader.examine(self._limits, self.scheme)
         except Refused as refused:
             # Judged by its bytes: the method is not known before the head is complete.
-            self._refuse(refused.refusal, reader.raw, bodiless=reader.raw.lstrip().startswith(b"HEAD "))
+            self._refuse(
+                refused.refusal, reader.raw, bodiless=reader.raw.lstrip(b"\r\n").startswith(b"HEAD ")
+            )
             return
         self._head = None
         self._begin(reader, data, end)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 HAS_DATE: Final = 1
 HAS_SERVER: Final = 2
 WANTS_CLOSE: Final = 4
-NO_BODY: Final = frozenset({204, 304})
-"""Statuses whose response ends with its head (RFC 9112 6.3)."""
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES = {
@@ -79,9 +77,9 @@ def joined(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"\r\n".join([_STATUS_LINES[status], *map(_COLON.join, headers)])
 
 
-def whole(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """A response on a connection that persists, complete: `joined`, the blank line, the body."""
-    return b"\r\n".join([_STATUS_LINES[status], *map(_COLON.join, headers), b"", body])
+def whole(status: int, headers: Iterable[tuple[bytes, bytes]], last_line: bytes, body: bytes) -> bytes:
+    """A response on a connection that persists, complete: `joined`, perhaps one more line, the body."""
+    return b"\r\n".join([_STATUS_LINES[status], *map(_COLON.join, headers), last_line, body])
 
 
 def switching(headers: Iterable[tuple[bytes, bytes]], date: bytes, server: bytes, extra: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.http.reply import ClientLeft
+from gateway.http.reply import ENDS_WITH_HEAD, ClientLeft
 from gateway.server import response
 
 if TYPE_CHECKING:
@@ -169,16 +169,17 @@ class Stream:
         if last and length == len(body) <= _JOIN_BELOW and self.keep_alive and not self._bodiless:
             protocol = self.protocol
             edge = protocol.edge
-            if dated and not (self.more or edge.draining or edge.extra_lines):
+            if not (self.more or edge.draining or edge.extra_lines):
+                last_line = b"" if dated else edge.date_line
                 self._state = STREAMING
                 protocol.posted = True
-                edge.turn.write(protocol.send_posted, response.whole(status, headers, body))
+                edge.turn.write(protocol.send_posted, response.whole(status, headers, last_line, body))
                 self._complete()
                 return None
         self._block = response.joined(status, headers)
         self._has = response.HAS_SERVER | (response.HAS_DATE if dated else 0)
         self._left = length
-        if status in response.NO_BODY:
+        if status in ENDS_WITH_HEAD:
             self._bodiless = True
         self._state = HELD
         return self.send_body(body, last)
@@ -282,7 +283,7 @@ class Stream:
     def _start(self, status: int, headers: Any) -> None:
         block, length, has = response.render(status, headers)
         self._block, self._has = block, has
-        if status in response.NO_BODY:
+        if status in ENDS_WITH_HEAD:
             self._bodiless = True
         if length is not None:
             self._left = length
@@ -331,7 +332,10 @@ class Stream:
         if self._left == _CHUNKED:
             self._write_chunk(head, body, more)
         elif len(body) <= _JOIN_BELOW:
-            if head or body:
+            if head and not more:  # the whole response
+                self.protocol.posted = True
+                self.protocol.edge.turn.write(self.protocol.send_posted, head + body)
+            elif head or body:
                 self.transport.write(head + body)
         else:
             if head:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.http.lines import Lines
+from gateway.http.reply import ENDS_WITH_HEAD
 from gateway.upstream.errors import protocol_error
 from gateway.upstream.layout import CONNECTION, DATE, ENCODING, GRPC, KINDS, LENGTH, Layouts
 
@@ -44,7 +45,6 @@ class Framing(IntEnum):
 
 # Looking a member up in its class is a call.
 BODILESS, SIZED, _CHUNKED, _CLOSE = Framing
-_BODILESS = frozenset({204, 304})
 
 
 class ResponseHead:
@@ -128,7 +128,7 @@ def parse_head(raw: bytes, *, to_head: bool, max_headers: int) -> ResponseHead:
 def _usual(status: int, reason: bytes, size: int, fields: Headers) -> ResponseHead | None:
     """What `frame` makes of a response to anything but HEAD, where names and values are the usual ones."""
     layout = _layouts.of(fields)
-    if layout is None or status in _BODILESS:
+    if layout is None or status in ENDS_WITH_HEAD:
         return None
     persists, framing, length = True, _CLOSE, 0
     if layout.connection_at >= 0:
@@ -267,7 +267,7 @@ def frame(  # noqa: C901, PLR0912 - one pass, for it runs for every response
         persists |= b"keep-alive" in tokens
         head.headers = headers = [field for field in headers if field[0] not in tokens]
     status = head.status
-    if to_head or status < 200 or status in _BODILESS:
+    if to_head or status < 200 or status in ENDS_WITH_HEAD:
         head.framing = Framing.NONE
         if status == 204 and framing is not _CLOSE:
             suspect |= length > 0 or framing is _CHUNKED  # Bytes may follow against all grammar.

@@ -131,6 +131,7 @@ def test_valid_requests_arrive_exactly_however_they_are_cut(requests: list[Any],
 @example(
     b"POST / HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"a" * 32 + b"\r\n", [], SMALL
 )
+@example(b" HEAD / HTTP/1.1\r\n", [], Limits())
 def test_delivery_makes_no_difference(data: bytes, cuts: list[int], limits: Limits) -> None:
     """Byte by byte, in pieces or at once: the same requests reach the application, the same bytes come back,
     the connection ends the same way, and nothing is ever raised.
