@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 from support.process import Server, free_port, gateway, uvicorn
+from support.waiting import wait_until
 
 from gateway.admin.merge import ended
 
@@ -100,10 +101,7 @@ class Site:
 
     def ready(self) -> None:
         """Waits until all workers are."""
-        deadline = time.monotonic() + 20
-        while self.text("/ready").status_code != 200:
-            assert time.monotonic() < deadline, self.text("/ready").text
-            time.sleep(0.05)
+        wait_until(lambda: self.text("/ready").status_code == 200)
 
     def send(self, path: str, count: int) -> None:
         """So many requests, each on a connection of its own, all at once."""
@@ -374,10 +372,7 @@ def test_workers_that_uvicorn_starts_meet(tmp_path: Path, folder: Path) -> None:
         site.until("/status", lambda told: len(living(told)) == 2)
         assert set(site.send_to_all("/met")) == {0, 1}
         site.until("/stats.json?seconds=60", lambda told: told["total"]["requests"] == site.sent)
-        deadline = time.monotonic() + 20
-        while site.scrape().get("istio_requests_total") != site.sent:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: site.scrape().get("istio_requests_total") == site.sent)
         assert "no admin listener" not in process.output
         (meeting,) = folder.glob("gateway-*")
         assert stat.S_IMODE(meeting.stat().st_mode) == 0o700

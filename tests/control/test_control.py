@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.waiting import until
 
 from gateway.config import ConfigError
 from gateway.control import Control, Outcome, State
@@ -80,13 +81,6 @@ def serve(file: Path, play: Callable[[Control], Awaitable[None]], *, watch: bool
             await control.stop()
 
     asyncio.run(main())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that another task or thread brings about."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import re
-import socket
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.process import free_ports
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that were free a moment ago, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for opened in sockets:
-            opened.bind(("127.0.0.1", 0))
-        return [opened.getsockname()[1] for opened in sockets]
 
 
 @pytest.fixture

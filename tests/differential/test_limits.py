@@ -11,6 +11,7 @@ import pytest
 from support import envoy
 from support.raw import Raw, Response
 from support.upstreams import cluster_of, only
+from support.waiting import until
 
 from differential.difference import compare
 from differential.gaps import KNOWN
@@ -122,8 +123,7 @@ async def refused(stage: Theatre, port: int, name: str) -> Outcome:
     async with Raw(port) as holder, Raw(port) as one, Raw(port) as other:
         before = stage.count()
         await holder.send(silent.data)
-        while stage.count() == before:
-            await asyncio.sleep(0.001)
+        await until(lambda: stage.count() > before)
         for raw in (one, other):
             await raw.send(silent.data)
         asking = [asyncio.create_task(raw.response()) for raw in (one, other)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.process import free_ports
 
 from gateway.config import load
 
@@ -19,16 +18,10 @@ PORTS = ("8443", "9090", "8081", "15001")
 SEED = ("PeerAuthentication", "AuthorizationPolicy")
 
 
-def free_ports() -> list[str]:
-    with ExitStack() as stack:
-        opened = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        return [str(each.getsockname()[1]) for each in opened]
-
-
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     """The folder's files on ports of their own, without certificates that somebody made there."""
-    ports = free_ports()
+    ports = [str(port) for port in free_ports(len(PORTS))]
     for name in ("edge.yaml", "try"):
         text = (EXAMPLE / name).read_text(encoding="utf-8")
         for old, new in zip(PORTS, ports, strict=True):

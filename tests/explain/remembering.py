@@ -11,6 +11,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 from support.stage import Stage, stage
+from support.waiting import until
 
 from gateway.admin import AdminListener
 from gateway.cli import main
@@ -37,11 +38,7 @@ class Remembering:
 
     async def ended(self, count: int = 1) -> None:
         """Waits until so many requests are over."""
-        for _ in range(2000):
-            if len(self.recorder.recent) >= count:
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError(f"only {self.recorder} after 10 s")
+        await until(lambda: len(self.recorder.recent) >= count)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from remembering import Remembering, remembering
 from support.backend import SilentPort, dead_port
 from support.certificates import Certs, authority, leaf
 from support.stage import Backend, Call, answering, route, service
+from support.waiting import until
 
 Play = Callable[[Remembering], Awaitable[Any]]
 
@@ -290,11 +291,8 @@ def test_a_client_that_leaves(tmp_path: Path) -> None:
     async def play(gateway: Remembering) -> None:
         reader, writer = await gateway.running.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: reviews\r\n\r\n")
-        endpoint = gateway.running.gateway.control.snapshot.clusters
-        for _ in range(2000):
-            if any(item.active for cluster in endpoint.values() for item in cluster.endpoints):
-                break
-            await asyncio.sleep(0.005)
+        clusters = gateway.running.gateway.control.snapshot.clusters
+        await until(lambda: any(item.active for cluster in clusters.values() for item in cluster.endpoints))
         writer.close()
         del reader
         await gateway.ended()

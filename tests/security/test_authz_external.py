@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.documents import validated
 from support.policies import HTTPBIN, asked, guard, policy
+from support.waiting import until
 
 from gateway.config.extension_providers import EnvoyExtAuthzHttp, MeshExtensionProvider
 from gateway.http.flags import Flag
@@ -228,8 +229,7 @@ def test_a_client_that_leaves_does_not_disturb_the_next() -> None:
         callouts = Callouts()
         async with Oracle(b"").running() as oracle:
             asking = asyncio.ensure_future(callouts.ask(("127.0.0.1", oracle.port), "GET", b"/", [], 10.0))
-            while not oracle.heads:
-                await asyncio.sleep(0.001)
+            await until(lambda: oracle.heads)
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking

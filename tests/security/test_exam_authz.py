@@ -12,7 +12,7 @@ import pytest
 from support.attacks import get
 from support.jwks import IssuerServer, moved, page
 from support.raw import PATIENCE
-from support.whole import CLOSE, House, houses
+from support.whole import CLOSE, House, entry, houses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -32,25 +32,10 @@ SETTINGS = """\
   - {name: header, requests: 2, per: 1h, key: ["header:x-key"], match: {paths: [/keyed]}}
   - {name: path, requests: 2, per: 1h, key: [path], match: {paths: [/each]}}
 """
-CONFIG = """\
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: backend}
-spec:
-  hosts: [backend.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(backend)d}}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: authz}
-spec:
-  hosts: [authz.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(authz)d}}]
----
+CONFIG = (
+    entry("backend")
+    + entry("authz")
+    + """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: gw}
@@ -66,6 +51,7 @@ kind: AuthorizationPolicy
 metadata: {name: open}
 spec: {action: CUSTOM, provider: {name: open}, rules: [{to: [{operation: {paths: ["/open/*"]}}]}]}
 """
+)
 SERVICE: list[IssuerServer] = []
 
 

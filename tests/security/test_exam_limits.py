@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.attacks import CHUNKED, MARKER, get, post
 from support.odd import CONFIG, ODD, helper
-from support.raw import PATIENCE, Raw
+from support.raw import Raw
+from support.waiting import until, wait_until
 from support.whole import CLOSE, House, houses, memory
 
 if TYPE_CHECKING:
@@ -28,13 +28,6 @@ SETTINGS = (
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("limits")
     yield from houses(folder, CONFIG, helpers=[helper], settings=SETTINGS, admin="127.0.0.1:0")
-
-
-async def until(what: Any) -> None:
-    """Waits for something in the loop to become true."""
-    async with asyncio.timeout(PATIENCE):
-        while not what():
-            await asyncio.sleep(0.005)
 
 
 def active(house: House, backend: str = "odd") -> float:
@@ -235,10 +228,7 @@ def test_d17_f11_clients_that_leave_leak_nothing(house: House) -> None:
             await asyncio.gather(*(leave(target, more) for _ in range(40)), return_exceptions=True)
 
     house.run(main())
-    deadline = time.monotonic() + PATIENCE
-    while active(house) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert active(house) == 0
+    wait_until(lambda: active(house) == 0)
     assert house.ask(get(CLOSE, target=b"/odd/x")).statuses == (200,)
 
 

@@ -11,33 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.attacks import CHUNKED, get, post
 from support.process import uvicorn
-from support.raw import PATIENCE, Raw
+from support.raw import Raw
 from support.strict import StrictBackend
-from support.whole import CLOSE, House, houses
+from support.waiting import until
+from support.whole import CLOSE, House, entry, houses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-CONFIG = """\
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: backend}
-spec:
-  hosts: [backend.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(backend)d}}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: shadow}
-spec:
-  hosts: [shadow.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(shadow)d}}]
----
+CONFIG = (
+    entry("backend")
+    + entry("shadow")
+    + """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: gw}
@@ -74,6 +60,7 @@ spec:
   - to: [{operation: {methods: [DELETE]}}]
   - to: [{operation: {hosts: ["inside.test"]}}]
 """
+)
 SHADOW: list[StrictBackend] = []
 
 
@@ -109,12 +96,7 @@ def test_a_copy_holds_no_credential(body: bytes, house: House) -> None:
     assert told.statuses == (200,)
     assert b"secret-1\r\n" in told.only.raw_head + b"\r\n"
 
-    async def copied() -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not SHADOW[0].requests:
-                await asyncio.sleep(0.005)
-
-    house.run(copied())
+    house.run(until(lambda: SHADOW[0].requests))
     assert SHADOW[0].violations == []
     (copy,) = SHADOW[0].requests
     assert b"secret" not in copy.raw_head

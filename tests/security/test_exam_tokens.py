@@ -14,22 +14,15 @@ from support.jwks import IssuerServer, moved, page
 from support.process import DidNotStart, gateway
 from support.raw import PATIENCE, Raw
 from support.tokens import jwk, jwks, private_key
-from support.whole import CLOSE, House, houses
+from support.whole import CLOSE, House, entry, houses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-CONFIG = """\
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: backend}
-spec:
-  hosts: [backend.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(backend)d}}]
----
+CONFIG = (
+    entry("backend")
+    + """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: gw}
@@ -74,6 +67,7 @@ spec:
     to: [{operation: {notPaths: ["/told*", "/claimed*"]}}]
   - {from: [{source: {requestPrincipals: ["https://a/mallory"]}}]}
 """
+)
 ISSUER: list[IssuerServer] = []
 
 

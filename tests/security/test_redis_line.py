@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.certificates import Certs, authority, leaf
 from support.redis import Redis
+from support.waiting import until
 
 from gateway.config.rate_store import RedisStore
 from gateway.security.rate_bucket import Buckets, Quota, StoreError
@@ -35,12 +36,6 @@ async def line(address: str, folder: Path, **more: Any) -> AsyncIterator[Line]:
         yield found
     finally:
         await found.stop()
-
-
-async def until(what: Any) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not what():
-            await asyncio.sleep(0.005)
 
 
 async def fails(found: Line) -> str:

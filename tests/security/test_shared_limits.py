@@ -6,8 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,8 +13,9 @@ import httpx
 import pytest
 from support.backend import RecordingBackend, echo
 from support.documents import analyzed
-from support.process import PATIENCE, GatewayServer, gateway
+from support.process import GatewayServer, gateway
 from support.redis import Redis
+from support.waiting import wait_until
 
 from gateway.security.rate_limit import RateLimits
 from gateway.security.state import SecurityState
@@ -88,13 +87,6 @@ def up(server: GatewayServer) -> bool:
     return bool(json.loads(told(server, "/status"))["rate_limit_store"]["up"])
 
 
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def status_line(server: GatewayServer) -> str:
     command = [sys.executable, "-m", "gateway", "status", "--admin", f"127.0.0.1:{server.admin_port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -120,14 +112,14 @@ def test_two_gateways_share_a_limit(tmp_path: Path) -> None:
 
             redis.kill()
             for server in pair:
-                until(lambda server=server: not up(server))
+                wait_until(lambda server=server: not up(server))
             assert asked(pair, "/answer", 12) == [200] * 10 + [429] * 2
             assert "DOWN, each process counts its own" in status_line(pair[0])
             assert 'gateway_rate_limit_fallbacks_total{limit="answer"} 6.0' in told(pair[0], "/metrics")
 
             redis.start()
             for server in pair:
-                until(lambda server=server: up(server))
+                wait_until(lambda server=server: up(server))
             assert asked(pair, "/answer", 7) == [200] * 5 + [429] * 2
             assert "up, " in status_line(pair[0])
             metrics = told(pair[0], "/metrics")

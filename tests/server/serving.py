@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
+from support.waiting import until
 from uvicorn.server import Server
 
 from gateway.server.edge import EDGE, Edge
@@ -130,13 +131,6 @@ async def at_rest(count: Any) -> int:
             before = count()
             await asyncio.sleep(0.05)
         return before
-
-
-async def until(condition: Any) -> None:
-    """Lets the loop run until `condition()` holds; the test's own timeout bounds it."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ import pytest
 from support.process import DidNotStart, GatewayServer, Process, free_port, gateway
 from support.raw import CutOff, Raw, talk
 from support.stage import Backend, Call
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -290,12 +291,6 @@ def test_a_port_that_a_reload_adds_is_opened_at_once(tmp_path: Path) -> None:
         assert process.stop() == 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", second))
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def test_workers_share_the_port_are_replaced_reloaded_and_ended(tmp_path: Path) -> None:

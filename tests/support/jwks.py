@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from support.waiting import until
+
 Answer = bytes | Callable[[], Awaitable[bytes]]
 """A whole response, or what makes it when it is asked for."""
 
@@ -53,11 +55,9 @@ class IssuerServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(10):
-            # Before Python 3.12 `wait_closed` does not wait for connections.
-            while getattr(self._server, "_active_count", 0):
-                await asyncio.sleep(0.001)
-            await self._server.wait_closed()
+        # Before Python 3.12 `wait_closed` does not wait for connections.
+        await until(lambda: not getattr(self._server, "_active_count", 0))
+        await self._server.wait_closed()
 
     async def asked_times(self, count: int) -> None:
         """Waits until so many requests have come."""

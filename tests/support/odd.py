@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.stage import Backend, Call
 from support.tokens import jwk, jwks
+from support.whole import entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,25 +18,10 @@ if TYPE_CHECKING:
     from support.whole import House
 
 SECRET = b"k" * 40
-CONFIG = """\
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: backend}
-spec:
-  hosts: [backend.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(backend)d}}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: odd}
-spec:
-  hosts: [odd.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(odd)d}}]
----
+CONFIG = (
+    entry("backend")
+    + entry("odd")
+    + """\
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: odd}
@@ -60,6 +46,7 @@ kind: AuthorizationPolicy
 metadata: {name: denied}
 spec: {action: DENY, rules: [{to: [{operation: {paths: [/denied]}}]}]}
 """
+)
 ODD: list[Backend] = []
 """The backend that runs."""
 

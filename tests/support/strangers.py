@@ -13,13 +13,15 @@ from support import chains
 from support.attacks import get
 from support.certificates import SLEEP, authority, leaf, with_names
 from support.chains import CLIENT, SERVER, Signed, dns, uri
-from support.whole import CLOSE
+from support.whole import CLOSE, entry
 
 from gateway.tls import mint
 
 HOUR = dt.timedelta(hours=1)
 PORTS = ("mutual", "optional", "names", "chains", "revoking", "stale", "rotating", "plain")
-CONFIG = """\
+CONFIG = (
+    entry("backend")
+    + """\
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: edge}
@@ -44,15 +46,6 @@ spec:
   - {port: {number: %(plain)d, name: http, protocol: HTTP}, bind: 127.0.0.1, hosts: ["*"]}
 ---
 apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: backend}
-spec:
-  hosts: [backend.test]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: 127.0.0.1, ports: {http: %(backend)d}}]
----
-apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: gw}
 spec:
@@ -68,6 +61,7 @@ spec:
   - from: [{source: {principals: [cluster.local/ns/default/sa/sleep]}}]
   - to: [{operation: {paths: [/anybody]}}]
 """
+)
 ROOT = chains.authority()
 REVOKED = leaf(principal=SLEEP)
 NAMES = ("gw.test", "open.test", "closed.test")

@@ -11,6 +11,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Self
 
+from support.waiting import until
+
 TCHAR = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 VALUE = frozenset([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 TARGET = frozenset(byte for byte in range(0x21, 0x7F) if byte not in b'#"<>\\^`{|}')
@@ -238,9 +240,7 @@ class StrictBackend:
         self._server.close()
         for link in tuple(self.links):
             link.transport.abort()
-        async with asyncio.timeout(PATIENCE):
-            while self.links:
-                await asyncio.sleep(0.001)
+        await until(lambda: not self.links)
         await self._server.wait_closed()
 
     def forget(self) -> None:

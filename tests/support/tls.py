@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support.waiting import until
+
 from gateway.config import load
 from gateway.http.peer import Peer
 from gateway.server.acceptor import SecureListener
@@ -81,9 +83,7 @@ class TlsListener:
 
     async def settled(self, count: int = 1) -> None:
         """Waits until so many handshakes have ended, well or not."""
-        async with asyncio.timeout(PATIENCE):
-            while sum(self.store.handshakes.counts.values()) < count:
-                await asyncio.sleep(0.002)
+        await until(lambda: sum(self.store.handshakes.counts.values()) >= count)
 
     async def call(self, context: ssl.SSLContext, name: str | None = "shop.test") -> bytes:
         """Connects, sends `ping`, and gives the answer: b"" when there is no connection for us."""

@@ -7,13 +7,13 @@ async with Backend(agreeing).running() as backend:
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from support.raw import Raw
+from support.waiting import until
 
 from gateway.exchange.splice import End
 
@@ -82,6 +82,5 @@ async def idle(stage: Stage) -> None:
     spine = stage.gateway._spine
     assert spine is not None
     clusters = stage.gateway.control.snapshot.clusters.values()
-    async with asyncio.timeout(5):
-        while spine.tunnels.taken or spine.tunnels.open or any(cluster.pool.active() for cluster in clusters):
-            await asyncio.sleep(0.005)
+    tunnels = spine.tunnels
+    await until(lambda: not (tunnels.taken or tunnels.open or any(each.pool.active() for each in clusters)))

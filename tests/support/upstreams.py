@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 from support.clock import FakeClock
+from support.waiting import until as settled
 
 from gateway.upstream import NO_BODY, Cluster, ClusterConfig, Connection, Endpoint, UpstreamError
 from gateway.upstream.balancer import balance
@@ -66,15 +67,6 @@ async def failure(awaited: Coroutine[Any, Any, Any]) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
         await awaited
     return caught.value
-
-
-async def settled(check: Callable[[], bool], turns: int = 1000) -> None:
-    """Lets the loop turn until `check` holds: for what needs a few turns and no time."""
-    for _ in range(turns):
-        if check():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never came true")
 
 
 __all__ = [

@@ -48,7 +48,23 @@ spec:
 %(settings)s
 ---
 """
+_ENTRY = """\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: NAME}
+spec:
+  hosts: [NAME.test]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 127.0.0.1, ports: {http: %(NAME)d}}]
+---
+"""
 CLOSE = b"Connection: close\r\n"
+
+
+def entry(name: str) -> str:
+    """The document of a service `name.test` whose port is `%(name)d`."""
+    return _ENTRY.replace("NAME", name)
 
 
 @dataclass(frozen=True)

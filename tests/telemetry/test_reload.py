@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families as parse
 from support.stage import Backend, answering, route, service, stage
+from support.waiting import until
 
 FILTER = """
 apiVersion: telemetry.istio.io/v1
@@ -38,8 +39,7 @@ async def statuses(gateway) -> list[int]:
     log = gateway.gateway.telemetry.log
     wanted = log.written + len(log._writer._lines)
     log.flush()
-    while log.written < wanted:
-        await asyncio.sleep(0.01)
+    await until(lambda: log.written >= wanted)
     return [json.loads(line)["response_code"] for line in gateway.log.read_text().splitlines()]
 
 

@@ -10,6 +10,7 @@ import pytest
 from support.certificates import SLEEP, Certs, authority, leaf
 from support.tls import TlsListener, tls_listener
 from support.upstreams import LOOPS, Run
+from support.waiting import until
 
 from gateway.control import Control
 from gateway.tls import mint
@@ -188,12 +189,6 @@ spec:
 """
 
 
-async def wait_for(control: Control, changes: int) -> None:
-    async with asyncio.timeout(20):
-        while control.tls.changes < changes:
-            await asyncio.sleep(0.01)
-
-
 def names(control: Control) -> set[str]:
     return {item.serial for item in control.tls.certificates()}
 
@@ -210,7 +205,7 @@ def test_the_watch_follows_credentials(tmp_path: Path, certs: Certs) -> None:
         try:
             first = leaf(dns_names=("a",))
             certs.put("shop", first)
-            await wait_for(control, 1)
+            await until(lambda: control.tls.changes >= 1)
             assert names(control) == {f"{first.certificate.serial_number:x}"}
             generation = control.generation
             mounted(certs, "one")
@@ -218,7 +213,7 @@ def test_the_watch_follows_credentials(tmp_path: Path, certs: Certs) -> None:
             result = await control.reload()
             assert result.generation == generation + 1, "a credential is no generation, a document is"
             second = mounted(certs, "two")
-            await wait_for(control, 2)
+            await until(lambda: control.tls.changes >= 2)
             assert names(control) == {f"{second.certificate.serial_number:x}"}
         finally:
             await control.stop()

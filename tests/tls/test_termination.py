@@ -15,6 +15,7 @@ from cryptography import x509
 from support.certificates import HOUR, SLEEP, Certs, authority, der, leaf, with_names
 from support.tls import tls_listener
 from support.upstreams import LOOPS, Run
+from support.waiting import until
 
 from gateway.tls import mint
 from gateway.tls.certificate import parsed
@@ -470,8 +471,7 @@ def test_closing_ends_handshakes_and_keeps_connections(run: Run, tmp_path: Path,
         async with tls_listener(tmp_path, SIMPLE) as it:
             reader, writer = await it.open(certs.client())
             half, dangling = await asyncio.open_connection("127.0.0.1", it.port)
-            while not it.listener.pending:
-                await asyncio.sleep(0.002)
+            await until(lambda: it.listener.pending)
             it.listener.close()
             await it.listener.wait_closed()
             with contextlib.suppress(ConnectionError):
@@ -509,15 +509,13 @@ def test_handshakes_at_a_time_are_limited(
     async def main() -> None:
         async with tls_listener(tmp_path, SIMPLE) as it:
             half, dangling = await asyncio.open_connection("127.0.0.1", it.port)
-            while not it.listener.pending:
-                await asyncio.sleep(0.002)
+            await until(lambda: it.listener.pending)
             assert await it.call(certs.client()) == b""
             assert it.failures == {"too_many_handshakes": 1}
             dangling.close()
             with contextlib.suppress(ConnectionError):
                 await half.read()
-            while it.listener.pending:
-                await asyncio.sleep(0.002)
+            await until(lambda: not it.listener.pending)
             assert await it.call(certs.client()) == b"ping"
 
     run(main())

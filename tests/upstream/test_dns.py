@@ -124,7 +124,8 @@ def test_tried_waits_for_the_first_look_up_of_every_name() -> None:
         following = Following(resolver)
         following.names.follow(["a", "missing"])
         waiting = asyncio.ensure_future(following.names.tried())
-        await asyncio.sleep(0.01)
+        for _ in range(10):
+            await asyncio.sleep(0)
         assert not waiting.done()
         resolver.held.set()
         await waiting
