@@ -120,3 +120,31 @@ def test_of_several_documents_for_a_namespace_the_oldest_counts(kind: str) -> No
     assert places(new + old, "GW271") == [("GW271", 3, 18, "warning")]
     assert places(new + policy(kind, selecting("app: a")), "GW271") == []
     assert places(new + policy(kind, "selector: null", namespace="other"), "GW271") == []
+
+
+SERVER = """\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  servers:
+  - port: {number: 8443, name: https, protocol: HTTPS}
+    hosts: ["*"]
+    tls: {mode: %s}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["mtls: {mode: STRICT}", "{selector: {matchLabels: {app: a}}, portLevelMtls: {80: {mode: STRICT}}}"],
+)
+def test_certificates_that_nobody_asks_for_are_named(spec: str) -> None:
+    """STRICT refuses everybody where no server asks for a certificate."""
+    text = ENTRY + policy("PeerAuthentication", spec)
+
+    assert [code for code, *_ in places(text, "GW273")] == ["GW273"]
+    assert [code for code, *_ in places(text + SERVER % "SIMPLE, credentialName: edge", "GW273")] == ["GW273"]
+    for mode in ("MUTUAL, credentialName: edge", "OPTIONAL_MUTUAL, credentialName: edge", "ISTIO_MUTUAL"):
+        assert places(text + SERVER % mode, "GW273") == []
+    assert places(text.replace("STRICT", "PERMISSIVE"), "GW273") == []

@@ -25,6 +25,7 @@ from gateway.config.analysis.policies import (
     empty_namespaces,
     idle_selectors,
     rival_documents,
+    unasked_certificates,
     unverified_claims,
 )
 from gateway.config.analysis.reachability import unreachable_rules
@@ -58,6 +59,7 @@ ANALYZERS: tuple[Callable[[Survey], Iterable[Finding]], ...] = (
     idle_selectors,
     empty_namespaces,
     rival_documents,
+    unasked_certificates,
     store_files,
 )
 """Every analyzer across documents."""

@@ -51,6 +51,17 @@ define(
     " is the gateway's own namespace or the root namespace. There is no service in this one, so it protects"
     " nobody.",
 )
+define(
+    "GW273",
+    "STRICT, and nobody asks for certificates",
+    "warning",
+    "STRICT refuses every request whose client showed no verified certificate (403), and no server of a"
+    " Gateway document asks for one. In a mesh this document is for sidecars; here it is for the clients of"
+    " this process. Where another server terminates TLS and asks (`uvicorn --ssl-cert-reqs 2`), ignore this.",
+)
+
+ASKING = frozenset({"MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL"})
+"""Modes of a server that ask clients for a certificate."""
 
 
 def unverified_claims(survey: Survey) -> Iterator[Finding]:
@@ -107,6 +118,20 @@ def empty_namespaces(survey: Survey) -> Iterator[Finding]:
         message = f"{policy.title} is for nobody: no service is in the namespace {namespace}"
         advice = nearest(namespace, inhabited) or f"the gateway's own namespace is {survey.namespace}"
         yield survey.finding(policy, ("metadata", "namespace"), "GW272", message, advice)
+
+
+def unasked_certificates(survey: Survey) -> Iterator[Finding]:
+    """Certificates that are demanded of everybody and asked of nobody."""
+    servers = [server for gateway in survey.config.gateways for server in gateway.spec.servers]
+    if any(server.tls is not None and server.tls.mode in ASKING for server in servers):
+        return
+    for policy in survey.config.peer_authentications:
+        spec = policy.spec
+        if spec.strict:
+            here = "mtls" if spec.mtls is not None and spec.mtls.mode == "STRICT" else "port_level_mtls"
+            message = "no listener asks clients for a certificate, so whatever this is for is refused"
+            advice = "give a Gateway server tls with mode OPTIONAL_MUTUAL or MUTUAL, or write PERMISSIVE"
+            yield survey.finding(policy, ("spec", here), "GW273", message, advice)
 
 
 def _selecting(survey: Survey) -> Iterator[Selecting]:
