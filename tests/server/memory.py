@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from serving import Clock, Echo
+from serving import Echo
+from support.clock import FakeClock
 from uvicorn.server import ServerState
 
 from gateway.server.edge import EDGE, Edge
@@ -70,9 +71,9 @@ class Connection:
         config.load()
         loop = asyncio.get_running_loop()
         state: dict[str, Any] = {}
-        clock = Clock()
+        clock = FakeClock()
         self.edge = state[EDGE] = Edge(
-            config, state, loop, limits=limits, clock=clock, wall_clock=Clock(784111777.0)
+            config, state, loop, limits=limits, clock=clock, wall_clock=FakeClock(784111777.0)
         )
         self.server_state = ServerState()
         self.transport = MemoryTransport()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
+from support.clock import FakeClock
 from support.waiting import until
 from uvicorn.server import Server
 
@@ -19,16 +20,6 @@ from gateway.server.protocol import EdgeProtocol
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Coroutine
-
-
-class Clock:
-    """Moves only when told to."""
-
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Log:
@@ -86,7 +77,7 @@ async def reply(send: Any, status: int, body: bytes, *headers: tuple[bytes, byte
 class Serving:
     """The server under test."""
 
-    def __init__(self, server: Server, edge: Edge, clock: Clock, wall: Clock) -> None:
+    def __init__(self, server: Server, edge: Edge, clock: FakeClock, wall: FakeClock) -> None:
         self.server = server
         self.edge = edge
         self.clock = clock
@@ -152,7 +143,7 @@ async def serving(
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
     loop = asyncio.get_running_loop()
-    clock, wall = Clock(), Clock(784111777.0)
+    clock, wall = FakeClock(), FakeClock(784111777.0)
     edge = Edge(config, server.lifespan.state, loop, limits=limits, clock=clock, wall_clock=wall)
     server.lifespan.state[EDGE] = edge
     await server.startup()

@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from serving import Echo, reply, run, serving, until
+from serving import Echo, reply, run, serving
 from support.attacks import CASES, CHUNKED, END, MARKER, Case, get, post
 from support.raw import CutOff, Raw
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import Clock, Echo, Serving, reply, run, serving, until
+from serving import Echo, Serving, reply, run, serving
 from support.attacks import CHUNKED, get, post
+from support.clock import FakeClock
 from support.raw import CutOff, Raw
+from support.waiting import until
 
 from gateway.server.limits import Limits
 from gateway.server.pace import Pace
@@ -304,7 +306,7 @@ def test_it_is_never_early_and_late_by_no_more_than_two_looks(steps: list[tuple[
     """Whatever comes when, compared with an exact clock; looks are once a second, whenever bytes come."""
 
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         sweeper = Sweeper(asyncio.get_running_loop(), lambda: None, clock)
         pace = Pace(sweeper, Limits(request_body_rate=100, request_body_grace=5.0))
         began = clock.now

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from memory import Connection
-from serving import Echo, at_rest, reply, run, serving, until
+from serving import Echo, at_rest, reply, run, serving
 from support.raw import CutOff, Raw, talk
+from support.waiting import until
 
 from gateway.server.edge import SETTINGS
 from gateway.server.limits import Limits

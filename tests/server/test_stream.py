@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import uvicorn
 from memory import Connection
-from serving import at_rest, until
+from serving import at_rest
 from support.raw import Raw
+from support.waiting import until
 
 from gateway.http.parking import parked
 from gateway.http.reply import ClientLeft

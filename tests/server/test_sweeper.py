@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from serving import Clock
+from support.clock import FakeClock
 
 from gateway.server.sweeper import INTERVAL, NEVER, Sweeper
 
@@ -12,7 +12,7 @@ from gateway.server.sweeper import INTERVAL, NEVER, Sweeper
 class Patient:
     """Remembers when its patience ended."""
 
-    def __init__(self, clock: Clock, deadline: float = NEVER) -> None:
+    def __init__(self, clock: FakeClock, deadline: float = NEVER) -> None:
         self.clock = clock
         self.deadline = deadline
         self.expired: list[float] = []
@@ -26,7 +26,7 @@ def test_a_deadline_is_never_early_and_at_most_one_interval_late() -> None:
     """Whenever in the second it was set."""
 
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         sweeper = Sweeper(asyncio.get_running_loop(), lambda: None, clock)
         every = []
         for step in range(60):
@@ -52,7 +52,7 @@ def test_it_sleeps_while_there_is_nothing_to_watch() -> None:
     """And reads the clock anew when there is."""
 
     async def main() -> None:
-        clock, ticks = Clock(), []
+        clock, ticks = FakeClock(), []
         sweeper = Sweeper(asyncio.get_running_loop(), lambda: ticks.append(clock.now), clock)
         assert sweeper._handle is None
         clock.now = 5000.0
@@ -72,7 +72,7 @@ def test_what_was_forgotten_does_not_expire() -> None:
     """Nor does what has no deadline."""
 
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         sweeper = Sweeper(asyncio.get_running_loop(), lambda: None, clock)
         gone, patient = Patient(clock, 1000.0), Patient(clock)
         sweeper.watch(gone)

@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clock import FakeClock
 
 from gateway.telemetry.scope import TraceChoice
 from gateway.telemetry.tracing.context import (
@@ -102,15 +103,8 @@ def test_a_context_is_replaced_whole() -> None:
 # -- who decides -------------------------------------------------------------------------------
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def sampler(percentage: float | None = None, clock: Clock | None = None) -> Sampler:
-    made = Sampler(rng=random.Random(1), clock=clock or Clock())
+def sampler(percentage: float | None = None, clock: FakeClock | None = None) -> Sampler:
+    made = Sampler(rng=random.Random(1), clock=clock or FakeClock())
     made.follow(TraceChoice(percentage=percentage))
     return made
 
@@ -147,12 +141,12 @@ def test_the_callers_decision_holds() -> None:
 
 def test_callers_cannot_have_everything_traced() -> None:
     """Beyond so many a second the dice decide; a second later there are so many again."""
-    clock = Clock()
+    clock = FakeClock()
     made = sampler(0, clock)
     most = int(FORCED_PER_SECOND)
     assert sum(made.judge(sampled=True)[0] for _ in range(3 * most)) == most
 
-    clock.now = 1.0
+    clock.advance(1.0)
     assert sum(made.judge(sampled=True)[0] for _ in range(3 * most)) == most
 
 
