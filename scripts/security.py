@@ -127,7 +127,7 @@ DEVIATIONS = """
 - An access log format that names a credential (`%REQ(AUTHORIZATION)%`) writes it: somebody asked for it.
 - Copies for mirrors keep their path, and parameters that only sound like credentials (`key`, `code`): without them they would be other
   requests.
-- Proved in rooms of their own, not by a whole process: DNS answers (D26), an issuer's rotation over minutes (J11).
+- Proved in a room of its own, not by a whole process: an issuer's rotation over minutes (J11).
 - OCSP stapling, the PROXY protocol, caches and compression are not there.
 - STRICT answers 403 on a plain connection instead of closing it: see [Authorization](authorization.md).
 """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
-from gateway.config.address import Address, check_address
+from gateway.config.address import Address, check_address, check_nameserver
 from gateway.config.extension_providers import MeshExtensionProvider, provider_problems
 from gateway.config.fields import (
     MAX_REGEX_BYTES,
@@ -149,8 +149,8 @@ class Dns(Model):
 
     refresh_rate: Duration = 60.0
     """Longest time an answer is kept; a shorter TTL is respected."""
-    nameservers: Many[Annotated[str, Strict(), AfterValidator(_network)]] = ()
-    """Addresses; default: the system's."""
+    nameservers: Many[Annotated[str, Strict(), AfterValidator(check_nameserver)]] = ()
+    """Addresses, with a port if it is not 53; default: the system's."""
 
 
 class RetriesOverTime(Model):

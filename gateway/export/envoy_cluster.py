@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.address import nameserver
 from gateway.config.fields import format_duration
 from gateway.export.envoy_policies import typed
 from gateway.upstream.cluster_config import Policy, Resolution
@@ -113,7 +114,8 @@ def _dns(settings: GatewaySettingsSpec) -> dict[str, Any]:
     }
     if settings.dns.nameservers:
         servers = [
-            {"socket_address": {"address": server, "port_value": 53}} for server in settings.dns.nameservers
+            {"socket_address": {"address": address, "port_value": port}}
+            for address, port in map(nameserver, settings.dns.nameservers)
         ]
         fields["typed_dns_resolver_config"] = {
             "name": "envoy.network.dns_resolver.cares",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +24,7 @@ MAX_ADDRESSES = 64
 SHORTEST = 1.0
 """Seconds between two look-ups of a name, whatever its TTL says."""
 HOSTS_FILE_TTL = 5.0
-"""Seconds an answer without a TTL is kept: it came from a file or from the system's resolver."""
+"""Seconds an answer without a TTL, or with 0, is kept: it came from a file or from the system's resolver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +47,49 @@ class Resolver(Protocol):
         """Gives back what the resolver holds."""
 
 
+class _Channel:
+    """c-ares with what it remembers."""
+
+    __slots__ = ("asking", "cares", "since")
+
+    def __init__(self, cares: aiodns.DNSResolver, since: float) -> None:
+        self.cares = cares
+        self.since = since
+        self.asking = 0
+        """Look-ups under way."""
+
+
 class CaresResolver:
     """c-ares: /etc/hosts, search domains, TTLs.
 
     Without `nameservers` of its own, what it does not find is asked of the system's resolver (mDNS, NIS).
+
+    c-ares remembers answers for their TTL, and one without any record for an hour; that cannot be turned off
+    from here. How long an answer is good for is for `Names` to say, so a channel answers for `SHORTEST` only,
+    and then another takes its place.
     """
 
-    def __init__(self, nameservers: Sequence[str] = ()) -> None:
+    def __init__(self, nameservers: Sequence[str] = (), clock: Callable[[], float] = time.monotonic) -> None:
         self._nameservers = list(nameservers)
-        self._cares: aiodns.DNSResolver | None = None
+        self._clock = clock
+        self._channel: _Channel | None = None
 
     async def resolve(self, name: str) -> Answer:
         """One look-up; c-ares' own retries and time limits hold."""
-        if self._cares is None:  # It binds to the running loop.
-            self._cares = aiodns.DNSResolver(nameservers=self._nameservers or None)
+        channel, over = self._fresh()
+        channel.asking += 1
         try:
-            found = await self._cares.getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+            if over is not None:
+                await over.cares.close()
+            found = await channel.cares.getaddrinfo(name, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
             if self._nameservers:
                 raise OSError(error.args[-1]) from error
             return await self._ask_system(name)
+        finally:
+            channel.asking -= 1
+            if channel is not self._channel and not channel.asking:
+                await channel.cares.close()
         nodes = [node for node in found.nodes if node.family == socket.AF_INET] or found.nodes
         ttls = [float(node.ttl) for node in nodes]
         addresses = tuple(_text(node.addr[0]) for node in nodes)
@@ -73,9 +97,18 @@ class CaresResolver:
 
     async def close(self) -> None:
         """Ends look-ups under way."""
-        if self._cares is not None:
-            await self._cares.close()
-            self._cares = None
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.cares.close()
+
+    def _fresh(self) -> tuple[_Channel, _Channel | None]:
+        """The channel to ask, and one that nobody asks any more; another one ends with its last look-up."""
+        channel, now = self._channel, self._clock()
+        if channel is not None and now - channel.since < SHORTEST:
+            return channel, None
+        cares = aiodns.DNSResolver(nameservers=self._nameservers or None)  # It binds to the running loop.
+        self._channel = fresh = _Channel(cares, now)
+        return fresh, None if channel is None or channel.asking else channel
 
     async def _ask_system(self, name: str) -> Answer:
         found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)

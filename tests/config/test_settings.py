@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config import load
-from gateway.config.address import host_port
+from gateway.config.address import host_port, nameserver
 from gateway.config.settings import DEFAULTS, GatewaySettingsSpec
 
 
@@ -62,6 +62,14 @@ spec:
         {"timeouts": {"drain": "0s"}},
         {"accessLog": {"encoding": "XML"}},
         {"dns": {"nameservers": ["ns.example.com"]}},
+        {"dns": {"nameservers": ["ns.example.com:53"]}},
+        {"dns": {"nameservers": ["10.0.0.0/8"]}},
+        {"dns": {"nameservers": ["10.0.0.53:0"]}},
+        {"dns": {"nameservers": ["10.0.0.53:70000"]}},
+        {"dns": {"nameservers": ["[10.0.0.53]:53"]}},
+        {"dns": {"nameservers": ["[::1]"]}},
+        {"dns": {"nameservers": ["10.0.0.53:"]}},
+        {"dns": {"nameservers": ["fe80::1%eth0"]}},
         {"serverName": "a\r\nx: y"},
         {"unknown": 1},
     ],
@@ -70,6 +78,28 @@ def test_what_is_refused(fields: dict[str, object]) -> None:
     """Addresses, networks, contradictions, unknown words."""
     with pytest.raises(ValidationError):
         GatewaySettingsSpec.model_validate(fields)
+
+
+def test_a_nameserver_is_an_address_with_a_port_or_without() -> None:
+    """Never a name: who would look that up?"""
+    served = ["10.0.0.53", "127.0.0.1:5353", "::1", "[2001:db8::1]:53"]
+    spec = GatewaySettingsSpec.model_validate({"dns": {"nameservers": served}})
+
+    assert [nameserver(each) for each in spec.dns.nameservers] == [
+        ("10.0.0.53", 53),
+        ("127.0.0.1", 5353),
+        ("::1", 53),
+        ("2001:db8::1", 53),
+    ]
+
+
+def test_a_wrong_nameserver_is_named_with_its_place() -> None:
+    """And what to write instead."""
+    text = "apiVersion: gateway.asgi/v1\nkind: GatewaySettings\nmetadata: {name: a}\nspec: {dns: {nameservers: [ns]}}\n"
+    (found,) = load([], texts={"f": text}).findings
+
+    assert (found.code, found.line, found.column) == ("GW035", 4, 28)
+    assert "[::1]:5353" in found.message
 
 
 def test_the_admin_listener_can_be_off() -> None:

@@ -19,15 +19,18 @@ _TYPES = {1: 4, 28: 6}
 class DnsServer(asyncio.DatagramProtocol):
     """Answers A and AAAA queries from a table; unknown names are NXDOMAIN. An async context manager."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, host: str = "127.0.0.1") -> None:
         self.records = records
+        self._host = host
         self.asked: list[str] = []
         """Names, one for each query."""
+        self.held: list[tuple[bytes, Any]] | None = None
+        """When set to a list, questions wait in it for `release`."""
         self._transport: Any = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", 0))
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, (self._host, 0))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -36,11 +39,20 @@ class DnsServer(asyncio.DatagramProtocol):
 
     @property
     def address(self) -> str:
-        """`127.0.0.1:PORT`."""
-        host, port = self._transport.get_extra_info("sockname")
-        return f"{host}:{port}"
+        """`127.0.0.1:PORT`, `[::1]:PORT`."""
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def release(self) -> None:
+        """Answers what was held."""
+        held, self.held = self.held or [], None
+        for question in held:
+            self.datagram_received(*question)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.held is not None:
+            self.held.append((data, addr))
+            return
         (identity,) = struct.unpack_from("!H", data)
         name, end = _name(data, 12)
         (kind,) = struct.unpack_from("!H", data, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -138,14 +139,58 @@ def test_tried_waits_for_the_first_look_up_of_every_name() -> None:
 # -- c-ares against a real server ----------------------------------------------------------------
 
 
-def test_cares_gives_addresses_with_their_ttl() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_cares_gives_addresses_with_their_ttl(host: str) -> None:
+    """From a server on a port of its own."""
+
     async def main() -> None:
-        async with DnsServer({"api.example.com": (42, ["10.0.0.1", "10.0.0.2"])}) as server:
+        async with DnsServer({"api.example.com": (42, ["10.0.0.1", "10.0.0.2"])}, host) as server:
             resolver = CaresResolver([server.address])
             answer = await resolver.resolve("api.example.com")
             assert sorted(answer.addresses) == ["10.0.0.1", "10.0.0.2"]
             assert answer.ttl == 42.0
             assert "api.example.com" in server.asked
+            await resolver.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("before", [(300, ["10.0.0.1"]), (300, []), None])
+def test_every_look_up_asks_anew(before: tuple[int, list[str]] | None) -> None:
+    """How long an answer is kept is not c-ares' affair, which would keep one without addresses for an hour."""
+
+    async def main() -> None:
+        now = 100.0
+        async with DnsServer({} if before is None else {"a.test": before}) as server:
+            resolver = CaresResolver([server.address], lambda: now)
+            for _ in range(2):
+                with contextlib.suppress(OSError):
+                    await resolver.resolve("a.test")
+            server.records["a.test"] = (300, ["10.0.0.2"])
+            now += SHORTEST
+            assert (await resolver.resolve("a.test")).addresses == ("10.0.0.2",)
+            await resolver.close()
+
+    asyncio.run(main())
+
+
+def test_a_look_up_under_way_is_not_ended_by_the_next_one() -> None:
+    """It gets its answer from the channel it began with."""
+
+    async def main() -> None:
+        now = 100.0
+        async with DnsServer({"a.test": (5, ["10.0.0.1"]), "b.test": (5, ["10.0.0.2"])}) as server:
+            resolver = CaresResolver([server.address], lambda: now)
+            server.held = []
+            first = asyncio.ensure_future(resolver.resolve("a.test"))
+            while len(server.held) < 2:
+                await asyncio.sleep(0.001)
+            now += SHORTEST
+            second = asyncio.ensure_future(resolver.resolve("b.test"))
+            while len(server.held) < 4:
+                await asyncio.sleep(0.001)
+            server.release()
+            assert [(await each).addresses for each in (first, second)] == [("10.0.0.1",), ("10.0.0.2",)]
             await resolver.close()
 
     asyncio.run(main())
