@@ -24,7 +24,7 @@ from gateway.control.build import Before, Built, Refused, build
 from gateway.control.content import Content, look, torn
 from gateway.control.history import History
 from gateway.control.pauses import considerate, uncollected
-from gateway.control.restart import Doors, Opened, unopened
+from gateway.control.restart import Opened, Ports, unopened
 from gateway.control.result import Outcome, ReloadCounts, ReloadResult, State
 from gateway.control.retire import retire
 from gateway.control.watch import Watch
@@ -85,7 +85,7 @@ class Control:
         self.counts = ReloadCounts()
         self.history = History()
         """The last attempts, and the files of the last generations."""
-        self.doors: Doors | None = None
+        self.ports: Ports | None = None
         """Opens ports that a reload adds; None: they wait for the next start."""
         self._clock, self._wall = clock, wall
         self._own_process = own_process
@@ -232,16 +232,16 @@ class Control:
         self._refused = None
         result = self._record(Outcome.APPLIED, built.findings, began, reason)
         self._say_applied(built)
-        if self.doors is not None:
-            await self.doors.admit()
+        if self.ports is not None:
+            await self.ports.admit()
         return result
 
     async def _open(self, built: Built) -> Built:
         """Binds the ports that a generation adds; what fails is a finding, and the rest serves."""
-        doors, opened, config = self.doors, self._opened, built.snapshot.config
-        if doors is None or opened is None:
+        ports, opened, config = self.ports, self._opened, built.snapshot.config
+        if ports is None or opened is None:
             return built
-        failed = await asyncio.to_thread(doors.open, config)
+        failed = await asyncio.to_thread(ports.open, config)
         self._opened = opened.beside(config, failed)
         for reason in failed.values():
             logger.error("%s", reason)
@@ -310,7 +310,7 @@ class Control:
         with considerate(), uncollected(freeze=self._own_process):
             opened = self._opened
             if opened is not None:
-                opened = opened._replace(more=self.doors is not None)
+                opened = opened._replace(more=self.ports is not None)
             before = None if opened is None else Before(opened, self.serving_findings)
             return build(self.paths, self.registry, self.tls, self.security, generation, before)
 

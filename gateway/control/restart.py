@@ -61,7 +61,7 @@ class Opened(NamedTuple):
         return self._replace(ports=self.ports | new, secure=self.secure | (new & later.secure))
 
 
-class Doors(Protocol):
+class Ports(Protocol):
     """A server that can open ports while it runs."""
 
     def open(self, config: Config) -> Mapping[int, str]:

@@ -4,7 +4,7 @@ Lifetime: process.
 
 Theory. Requests with the same timeout end their patience in the order in which they began, so only the first
 of a queue needs a timer. Starting and ending one is an entry in a dictionary, a third of a microsecond; a
-timer of the loop for each request costs eight (facts §1).
+timer of the loop for each request costs eight.
 """
 
 from __future__ import annotations

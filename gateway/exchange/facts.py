@@ -31,7 +31,7 @@ class ExchangeFacts:
         self.request_target = target or (
             request.path + b"?" + request.query if request.query else request.path
         )
-        """`:path`, likewise: request operations see the one before a rewrite (semantics §3.6.5)."""
+        """`:path`, likewise: request operations see the one before a rewrite."""
         self.response_headers: Headers = exchange.response_headers or []
 
     @property

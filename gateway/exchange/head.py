@@ -24,7 +24,7 @@ _FIRST_ATTEMPT = (_ATTEMPT, b"1")
 
 
 def compose(exchange: Exchange, route: Route, destination: Destination) -> Parts:
-    """What is sent upstream: header operations, then host, then path (semantics §3.6.5)."""
+    """What is sent upstream: header operations, then host, then path."""
     request = exchange.request
     headers = request.headers
     headers.append(_FIRST_ATTEMPT)

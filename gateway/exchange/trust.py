@@ -16,7 +16,7 @@ MOST_REMEMBERED = 4096
 
 
 class Trust:
-    """Says whether a peer's forwarding headers count, and who the client is (semantics §10.2)."""
+    """Says whether a peer's forwarding headers count, and who the client is."""
 
     def __init__(self, settings: GatewaySettingsSpec) -> None:
         self._networks = tuple(ip_network(cidr, strict=False) for cidr in settings.trusted_proxies)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.address import host_port
+from gateway.export.envoy_chains import secure_chains
 from gateway.export.envoy_cluster import envoy_cluster
-from gateway.export.envoy_doors import secure_chains
 from gateway.export.envoy_hosts import host_lists
 from gateway.export.envoy_listener import Chain, envoy_listener
 from gateway.export.envoy_peers import Demands, peer_filter

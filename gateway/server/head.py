@@ -7,7 +7,7 @@ Lifetime: request.
 Theory. A head is fed to a parser of its own and ends where its first blank line ends; both have to agree.
 The parser never sees a body, so it cannot disagree with us about where one ends (`Upgrade` makes httptools
 skip bodies, trailers come out as headers: security.md F1, U03), and a pipelined request is not looked at
-before its turn. What llhttp lets pass and we do not (facts §1): two blanks in the request line, RTSP and ICE
+before its turn. What llhttp lets pass and we do not: two blanks in the request line, RTSP and ICE
 versions, `*` for any method, a fragment, absolute-form of another authority, no or several Hosts.
 """
 

@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.server import Server
 
 from gateway.server.acceptor import SecureListener
-from gateway.server.doors import Doors
+from gateway.server.added_ports import AddedPorts
 from gateway.server.edge import Edge
 from gateway.server.protocol import EdgeProtocol
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.asgi import Gateway
     from gateway.config import GatewaySettings
     from gateway.http.peer import Peer
-    from gateway.server.doors import Asked
+    from gateway.server.added_ports import Asked
 
 FAREWELL: Final = 0.5
 """Seconds between the first signal and closed listeners."""
@@ -79,7 +79,7 @@ class EdgeServer(Server):
             self.servers.append(await self._accept_on(each))
         if self._asked is not None:
             control = self.gateway.control
-            control.doors = Doors(self._asked, control.snapshot.config, self._accept_later)
+            control.ports = AddedPorts(self._asked, control.snapshot.config, self._accept_later)
         if self._announce is not None and not self.should_exit:
             self._announce(self.gateway)
 

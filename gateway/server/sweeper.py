@@ -2,7 +2,7 @@
 
 Lifetime: process.
 
-A timer for each request costs 8 us (facts §1); a second more of patience costs nothing. So a connection
+A timer for each request costs 8 us; a second more of patience costs nothing. So a connection
 writes down when its patience ends, and one timer a process compares.
 """
 

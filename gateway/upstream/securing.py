@@ -1,4 +1,4 @@
-"""Which clusters speak TLS, under which name, and who may answer (DestinationRule `tls`, semantics §4.5).
+"""Which clusters speak TLS, under which name, and who may answer (DestinationRule `tls`).
 
 Lifetime: config.
 """

@@ -283,7 +283,7 @@ spec:
     serve(file, play)
 
 
-class Doors:
+class Ports:
     """A server's, of which the test decides what opens."""
 
     def __init__(self, failed: dict[int, str]) -> None:
@@ -303,15 +303,15 @@ def test_where_ports_can_be_opened_only_what_fails_is_said(file: Path) -> None:
     head = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec:\n  servers:\n"
 
     async def play(control: Control) -> None:
-        doors = control.doors = Doors({8082: "taken"})
+        ports = control.ports = Ports({8082: "taken"})
         document = head + server % (8081, 8081) + server % (8082, 8082) + "---\n"
         for word, expected in (("two", [(7, "taken")]), ("three", [])):
             write(file, document + answering(word))
             result = await control.reload()
             said = [(item.line, item.message) for item in result.findings if item.code == "GW198"]
             assert (said, answer(control)) == (expected, word.encode())
-            doors.failed = {}
-        assert doors.told == "open admit open admit "
+            ports.failed = {}
+        assert ports.told == "open admit open admit "
 
     serve(file, play)
 

@@ -71,7 +71,7 @@ COVERS: dict[str, tuple[set[int], set[str], set[int]]] = {
     "resource-exhausted": (set(), set(), {8}),
     "unavailable": (set(), set(), {14}),
 }
-"""The truth table: statuses, errors and gRPC statuses of each word (semantics 3.9)."""
+"""The truth table: statuses, errors and gRPC statuses of each word."""
 
 
 def policy(retry_on: str = "", attempts: int = 2, **more: Any) -> RetryPolicy:
@@ -325,7 +325,7 @@ class Most(Random):
 
 
 def test_retries_wait_longer_each_time_up_to_ten_times_the_base() -> None:
-    """25, 50, 100, 200, 250 ms at most (semantics 16.1)."""
+    """25, 50, 100, 200, 250 ms at most."""
     waits = [backoff(RetryPolicy(), number, Most()) for number in (1, 2, 3, 4, 5, 6, 2000)]
     assert waits == pytest.approx([0.025, 0.05, 0.1, 0.2, 0.25, 0.25, 0.25])
 

@@ -109,7 +109,7 @@ def test_a_tls_connection_has_scheme_https_and_shows_its_ssl_object(certificate:
 
 
 def test_head_and_first_body_piece_leave_in_one_write() -> None:
-    """One system call, one TLS record (facts §1)."""
+    """One system call, one TLS record."""
 
     async def main() -> None:
         connection = Connection(answering(start(), body(b"hello", more=True), body(b"!")))

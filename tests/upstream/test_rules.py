@@ -1,4 +1,4 @@
-"""Which DestinationRule holds, and what of it for one port of one subset (semantics: Istio)."""
+"""Which DestinationRule holds, and what of it for one port of one subset."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Lifetime: config (one generation's percentage) with a process's budget.
 
-What the caller decided holds (semantics §12.4), else the dice. But a caller may be anybody: requests that are
+What the caller decided holds, else the dice. But a caller may be anybody: requests that are
 traced because their headers say so are limited, or a client could make every request of its own several
 times as expensive.
 """

@@ -2,7 +2,7 @@
 
 Lifetime: request; custom tags are compiled once a generation.
 
-Names and tags are those Envoy and Istio give theirs (semantics §12.4), beside the semantic conventions that
+Names and tags are those Envoy and Istio give theirs, beside the semantic conventions that
 OpenTelemetry's middleware adds to the server span.
 """
 

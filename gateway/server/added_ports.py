@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Doors:
+class AddedPorts:
     """Opens what a new generation asks for beyond the first: `open` binds, `admit` lets clients in."""
 
     def __init__(
