@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.explain.access import access_changes
+from gateway.explain.access import access_changes, unnoticed
 from gateway.explain.outcome import moved, outcome, settings_of
 from gateway.explain.places import cluster_changes, setting_changes
 from gateway.explain.probes import probe, sample_host, told
@@ -45,9 +45,11 @@ class Change:
 
 def differences(old: Snapshot, new: Snapshot) -> list[Change]:
     """Every change, those that open something first."""
+    access = list(access_changes(old, new))
+    access += unnoticed(old.config, new.config, [text for _, text, _ in access])
     found = [
         *_listeners(old, new),
-        *(Change("access", subject, text, opens) for subject, text, opens in access_changes(old, new)),
+        *(Change("access", subject, text, opens) for subject, text, opens in access),
         *(Change("cluster", subject, text) for subject, text in cluster_changes(old, new)),
         *(Change("settings", subject, text) for subject, text in setting_changes(old, new)),
     ]

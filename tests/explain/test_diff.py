@@ -210,6 +210,44 @@ def test_a_name_that_is_let_in_is_told() -> None:
     ]
 
 
+def policy(spec: str, name: str = "some") -> Snapshot:
+    """The canary behind one policy."""
+    head = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: %s}\nspec: %s\n"
+    return guarded(canary(90, 10), SERVICES, head % (name, spec))
+
+
+@pytest.mark.parametrize("operation", ["methods: [DELETE]", "notMethods: [GET]"])
+def test_a_method_that_is_let_in_is_told(operation: str) -> None:
+    """Methods that policies name are tried, and one that a list of exceptions leaves out."""
+    one = policy("{action: DENY, rules: [{to: [{operation: {" + operation + "}}]}]}")
+    (found,) = access(one, guarded(canary(90, 10), SERVICES))
+
+    assert (found.opens, found.subject[:6]) == (True, "DELETE")
+    assert found.text.startswith("becomes public (it was refused: ")
+
+
+@pytest.mark.parametrize(
+    ("spec", "opens"),
+    [
+        ("{action: DENY, rules: [{when: [{key: 'request.headers[x-bad]', values: ['1']}]}]}", False),
+        ("{rules: [{}]}", True),
+    ],
+)
+def test_no_policy_changes_in_silence(spec: str, opens: bool) -> None:
+    """One that no made-up request meets is told by its name; a new name is no change."""
+    none, one = guarded(canary(90, 10), SERVICES), policy(spec)
+    told = "none of the requests that were made up fares otherwise"
+
+    assert access(one, none) == [
+        Change("access", "AuthorizationPolicy default/some", f"is gone; {told}", opens=True)
+    ]
+    assert access(none, one) == [
+        Change("access", "AuthorizationPolicy default/some", f"is new; {told}", opens=opens)
+    ]
+    assert access(one, policy(spec, "other")) == []
+    assert access(one, policy("{action: AUDIT, rules: [{}]}")) == access(one, none)
+
+
 def test_secrets_in_matches_are_not_told() -> None:
     """A probe carries what a route wants; a secret header is not shown."""
     token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
