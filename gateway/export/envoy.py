@@ -15,7 +15,7 @@ from gateway.export.envoy_cluster import envoy_cluster
 from gateway.export.envoy_hosts import host_lists
 from gateway.export.envoy_listener import Chain, envoy_listener
 from gateway.export.envoy_peers import Demands, peer_filter
-from gateway.export.envoy_security import envoy_security
+from gateway.export.envoy_security import Judges
 from gateway.export.envoy_table import Tables
 from gateway.export.envoy_tls import Sockets
 from gateway.tls.material import CredentialError
@@ -57,11 +57,12 @@ def export_envoy(config: Config, paths: Iterable[Path] = ()) -> Export:
     plan = plan_clusters(config)
     sockets = Sockets(config, paths, notes)
     demands = Demands(config)
-    tables = Tables(plan, settings, demands, notes)
-    security = envoy_security(config, notes)
+    judges = Judges(config, plan, notes)
+    tables = Tables(plan, settings, demands, judges, notes)
     listeners = []
     for hosts in host_lists(config, notes):
-        filters = [*security, *([peer_filter(tables.demand(hosts))] if demands.any else [])]
+        peers = [peer_filter(tables.demand(hosts))] if demands.any else []
+        filters = [*judges.everywhere(), *peers, *judges.behind()]
         if hosts.tls:
             chains = list(secure_chains(config, hosts, tables, sockets, filters, notes))
         else:

@@ -20,27 +20,43 @@ _SPLIT = ("permission", "scope")
 
 
 def envoy_jwt(policies: Sequence[RequestAuthentication]) -> dict[str, Any] | None:
-    """The filter for these policies; None when they have no rule with keys of its own.
+    """The filter for these policies; None when they have no rule with keys of its own."""
+    providers, needed = requirement(policies)
+    if not providers:
+        return None
+    rules = [{"match": {"prefix": "/"}, "requires": needed}]
+    return jwt_filter(JWT, providers=providers, rules=rules)
 
-    A rule must verify the token, or none may find one: `any(P1, ..., Pn, all(P1 or missing, ...))`.
+
+def jwt_filter(name: str, **fields: Any) -> dict[str, Any]:
+    """A filter that verifies tokens."""
+    config = typed("filters.http.jwt_authn.v3.JwtAuthentication", **fields, bypass_cors_preflight=True)
+    return {"name": name, "typed_config": config}
+
+
+def jwt_on_route(name: str | None) -> dict[str, Any]:
+    """The requirement of that name instead of the filter's own, on one route; None: no token is looked at."""
+    fields = {"disabled": True} if name is None else {"requirement_name": name}
+    return typed("filters.http.jwt_authn.v3.PerRouteConfig", **fields)
+
+
+def requirement(
+    policies: Sequence[RequestAuthentication], prefix: str = "origins"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Providers by name, and what is asked for: a rule must verify the token, or none may find one, which is
+    `any(P1, ..., Pn, all(P1 or missing, ...))`. Empty without rules.
     """
     rules = [rule for policy in policies for rule in policy.spec.jwt_rules if rule.jwks]
     rules.sort(key=lambda rule: rule.issuer or "")
     if not rules:
-        return None
-    names = [f"origins-{index}" for index in range(len(rules))]
+        return {}, {}
+    names = [f"{prefix}-{index}" for index in range(len(rules))]
     each = [{"requires_any": {"requirements": [{"provider_name": n}, {"allow_missing": {}}]}} for n in names]
     needed: dict[str, Any] = each[0]
     if len(names) > 1:
         every = {"requires_all": {"requirements": each}}
         needed = {"requires_any": {"requirements": [*({"provider_name": n} for n in names), every]}}
-    filter_ = typed(
-        "filters.http.jwt_authn.v3.JwtAuthentication",
-        providers=dict(zip(names, map(_provider, rules), strict=True)),
-        rules=[{"match": {"prefix": "/"}, "requires": needed}],
-        bypass_cors_preflight=True,
-    )
-    return {"name": JWT, "typed_config": filter_}
+    return dict(zip(names, map(_provider, rules), strict=True)), needed
 
 
 def _provider(rule: JWTRule) -> dict[str, Any]:

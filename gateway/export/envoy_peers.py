@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.export.envoy_policies import typed
+from gateway.export.envoy_rbac import rbac_filter, rbac_on_route
 from gateway.security.mutual_tls import PERMISSIVE, Mode, PeerModes
 from gateway.security.scope import Target, Workload
 
@@ -59,19 +59,19 @@ class Demands:
 
 def peer_filter(mode: Mode) -> dict[str, Any]:
     """The filter, and what holds where a route says nothing else."""
-    fields = {"rules": _rules(mode)} if mode.strict else {}
-    return {"name": PEERS, "typed_config": typed("filters.http.rbac.v3.RBAC", **fields)}
+    return rbac_filter(PEERS, _fields(mode))
 
 
 def on_route(mode: Mode) -> dict[str, Any]:
     """What holds on one route, or for one of its destinations."""
-    fields = {"rbac": {"rules": _rules(mode)}} if mode.strict else {}
-    return {PEERS: typed("filters.http.rbac.v3.RBACPerRoute", **fields)}
+    return {PEERS: rbac_on_route(_fields(mode))}
 
 
-def _rules(mode: Mode) -> dict[str, Any]:
+def _fields(mode: Mode) -> dict[str, Any]:
     """Whoever has no certificate is denied: TLS alone has none, and so no name of any kind."""
+    if not mode.strict:
+        return {}
     namespace, _, name = mode.policy.partition("/")
     somebody = {"authenticated": {"principal_name": {"safe_regex": {"regex": ".+"}}}}
     policy = {"permissions": [{"any": True}], "principals": [{"not_id": somebody}]}
-    return {"action": "DENY", "policies": {f"ns[{namespace}]-policy[{name}]": policy}}
+    return {"rules": {"action": "DENY", "policies": {f"ns[{namespace}]-policy[{name}]": policy}}}

@@ -1,6 +1,6 @@
 """AuthorizationPolicies as Envoy's RBAC filters, the way Istio writes them.
 
-Lifetime: config. Only what is for the gateway itself: a selector that is for destinations needs sidecars.
+Lifetime: config.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.export.envoy_jwt import JWT
 from gateway.export.envoy_policies import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gateway.config.authorization_policy import AuthorizationPolicy, Condition, Operation, Rule, Source
 
@@ -26,19 +26,30 @@ RBAC = "envoy.filters.http.rbac"
 
 def envoy_rbac(policies: Sequence[AuthorizationPolicy]) -> list[dict[str, Any]]:
     """The filters for these policies: AUDIT, DENY, ALLOW; dry runs are the shadow rules of the last two."""
-    filters = []
+    return [rbac_filter(RBAC, fields) for fields in rbac(policies).values()]
+
+
+def rbac_filter(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A filter with these rules."""
+    return {"name": name, "typed_config": typed("filters.http.rbac.v3.RBAC", **fields)}
+
+
+def rbac_on_route(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """These rules instead of the filter's own, on a route or for one of its destinations."""
+    return typed("filters.http.rbac.v3.RBACPerRoute", **({"rbac": fields} if fields else {}))
+
+
+def rbac(policies: Sequence[AuthorizationPolicy]) -> dict[str, dict[str, Any]]:
+    """The rules of these policies by Istio's action, in the order they are judged."""
+    found = {}
     for action, envoys in (("AUDIT", "LOG"), ("DENY", "DENY"), ("ALLOW", "ALLOW")):
         acting = [policy for policy in policies if policy.spec.action == action]
         rules = _rules([policy for policy in acting if not policy.dry_run], envoys)
         shadow = _rules([policy for policy in acting if policy.dry_run], envoys)
-        if rules is None and shadow is None:
-            continue
         given = {"rules": rules, "shadow_rules": shadow}
-        config = typed(
-            "filters.http.rbac.v3.RBAC", **{name: value for name, value in given.items() if value is not None}
-        )
-        filters.append({"name": RBAC, "typed_config": config})
-    return filters
+        if fields := {name: value for name, value in given.items() if value is not None}:
+            found[action] = fields
+    return found
 
 
 def _rules(policies: Sequence[AuthorizationPolicy], action: str) -> dict[str, Any] | None:

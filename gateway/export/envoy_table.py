@@ -15,13 +15,14 @@ from gateway.security.mutual_tls import PERMISSIVE
 from gateway.security.policies import BODY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from gateway.config.load_balancer import ConsistentHashLB
     from gateway.config.references import Destination
     from gateway.config.settings import GatewaySettingsSpec
     from gateway.export.envoy_hosts import Entry, HostList
     from gateway.export.envoy_peers import Demands
+    from gateway.export.envoy_security import Judges
     from gateway.security.mutual_tls import Mode
     from gateway.upstream import ClusterConfig
     from gateway.upstream.plan import Plan
@@ -32,10 +33,18 @@ _DENIED = 403
 class Tables:
     """Makes the virtual hosts of every listener."""
 
-    def __init__(self, plan: Plan, settings: GatewaySettingsSpec, demands: Demands, notes: list[str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: GatewaySettingsSpec,
+        demands: Demands,
+        judges: Judges,
+        notes: list[str],
+    ) -> None:
         self._plan = plan
         self._settings = settings
         self._demands = demands
+        self._judges = judges
         self._notes = notes
 
     def demand(self, hosts: HostList) -> Mode:
@@ -83,32 +92,37 @@ class Tables:
             yield route
 
     def _ask(self, route: dict[str, Any], hosts: HostList) -> None:
-        """Writes down what a route or its destinations ask of clients beyond, or short of, what all do."""
-        port, usual = hosts.address[1], self.demand(hosts)
-        action = route.get("route", {})
-        clusters = self._plan.clusters
-        if "weighted_clusters" in action:
-            entries = action["weighted_clusters"]["clusters"]
-            modes = [self._demands.destination(clusters.get(item["name"]), port) for item in entries]
-        elif action:
-            entries, modes = [route], [self._demands.destination(clusters.get(action["cluster"]), port)]
+        """Writes down who is judged otherwise than all are: on a route, or at its destinations."""
+        action = route.get("route")
+        if action is None:
+            self._demand(route, self._demands.gateway(hosts.address[1]), hosts)
+            return
+        weighted = action.get("weighted_clusters")
+        if weighted is None:
+            entries = [(action["cluster"], route)]
         else:
-            entries, modes = [route], [self._demands.gateway(port)]
-        self._copy(route, modes, port)
-        for entry, mode in zip(entries, modes, strict=True):
-            if mode != usual and (mode.strict or usual.strict):
-                entry.setdefault("typed_per_filter_config", {}).update(on_route(mode))
+            entries = [(item["name"], item) for item in weighted["clusters"]]
+        self._copy(action, [name for name, _ in entries])
+        for name, place in entries:
+            cluster = self._plan.clusters.get(name)
+            self._demand(place, self._demands.destination(cluster, hosts.address[1]), hosts)
+            if judged := self._judges.at(name):
+                place.setdefault("typed_per_filter_config", {}).update(judged)
 
-    def _copy(self, route: dict[str, Any], modes: Sequence[Mode], port: int) -> None:
+    def _demand(self, place: dict[str, Any], mode: Mode, hosts: HostList) -> None:
+        usual = self.demand(hosts)
+        if mode != usual and (mode.strict or usual.strict):
+            place.setdefault("typed_per_filter_config", {}).update(on_route(mode))
+
+    def _copy(self, action: dict[str, Any], names: list[str]) -> None:
         """Nobody judges a copy: it goes only where the request itself could have gone."""
-        action = route.get("route", {})
-        for mirror in list(action.get("request_mirror_policies", ())):
-            mode = self._demands.destination(self._plan.clusters.get(mirror["cluster"]), port)
-            if mode.strict and any(mode != other for other in modes):
-                self._notes.append(
-                    f"no copies for {mirror['cluster']}: it asks for more than the destinations"
-                )
-                action["request_mirror_policies"].remove(mirror)
+        known = self._plan.clusters
+        clusters = [known[name] for name in names if name in known]
+        for policy in list(action.get("request_mirror_policies", ())):
+            mirror = known.get(policy["cluster"])
+            if mirror is not None and not self._judges.alike(mirror, clusters):
+                self._notes.append(f"no copies for {policy['cluster']}: it has policies of its own")
+                action["request_mirror_policies"].remove(policy)
 
     def _closed(self, hosts: HostList, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Who may not know what there is gets 403 instead of 404, behind everything else of each host."""

@@ -16,6 +16,7 @@ CONFIGURATIONS = [
     Path(__file__).parent / "everything.yaml",
     ROOT / "routes.yaml",
     *sorted((ROOT / "examples").glob("*.yaml")),
+    ROOT / "examples" / "mtls" / "edge.yaml",
 ]
 
 needs_envoy = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))

@@ -298,4 +298,4 @@ def test_nothing_is_copied_past_a_demand(tmp_path: Path) -> None:
     mirrors = {host["name"]: host["routes"][0]["route"]["request_mirror_policies"] for host in hosts}
 
     assert [len(mirrors["a.test"]), len(mirrors["b.test"])] == [1, 0]
-    assert made.notes == ("no copies for outbound|80||a.test: it asks for more than the destinations",)
+    assert made.notes == ("no copies for outbound|80||a.test: it has policies of its own",)
