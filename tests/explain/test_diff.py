@@ -150,7 +150,7 @@ def test_endpoints_and_limits_of_clusters_are_told() -> None:
 
     assert "cluster reviews v2: endpoint 10.0.0.2:9080 is gone" in changes
     assert "cluster reviews v2: endpoint 10.0.0.9:9080 is new" in changes
-    assert "cluster reviews v1: max connections: 4294967295 -> 7" in changes
+    assert "cluster (all 3): max connections: no limit -> 7" in changes
 
 
 def test_settings_of_the_gateway_are_told() -> None:
@@ -160,6 +160,26 @@ def test_settings_of_the_gateway_are_told() -> None:
     assert told(canary(90, 10), canary(90, 10) + "---\n" + settings) == [
         "settings limits.requestHeaders: 100 -> 50"
     ]
+
+
+def test_things_with_names_are_told_by_name() -> None:
+    """A rate limit that changes, comes or goes; and nothing as Python would print it."""
+    head = (
+        "---\napiVersion: gateway.asgi/v1\nkind: GatewaySettings\nmetadata: {name: s}\nspec:\n  rateLimits: "
+    )
+    none, few = canary(90, 10), canary(90, 10) + head + "[{name: a, requests: 3}]"
+    more = canary(90, 10) + head + "[{name: a, requests: 5}]"
+
+    assert told(few, more) == ["settings rateLimits.a.requests: 3 -> 5"]
+    (gone,) = told(few, none)
+    assert gone.startswith("settings rateLimits.a: ")
+    assert "requests 3" in gone
+    assert gone.endswith(" -> none")
+    budget = "---\napiVersion: gateway.asgi/v1\nkind: GatewaySettings\nmetadata: {name: s}\nspec: {retryBudget: {enabled: false}}"
+    assert (
+        "cluster (all 3): retry budget: percent 20, least 3, burst 25, reserve (size 5, refill 3600) -> none"
+        in told(none, canary(90, 10) + budget)
+    )
 
 
 POLICY = """\
