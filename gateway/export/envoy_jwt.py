@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.export.envoy_match import JWT
 from gateway.export.envoy_policies import typed
 
 if TYPE_CHECKING:
@@ -14,14 +15,18 @@ if TYPE_CHECKING:
 
     from gateway.config.request_authentication import JWTRule, RequestAuthentication
 
-JWT = "envoy.filters.http.jwt_authn"
 _SPLIT = ("permission", "scope")
 """Claims that are always lists written as text."""
 
 
-def envoy_jwt(policies: Sequence[RequestAuthentication]) -> dict[str, Any] | None:
-    """The filter for these policies; None when they have no rule with keys of its own."""
+def envoy_jwt(policies: Sequence[RequestAuthentication], *, routed: bool = False) -> dict[str, Any] | None:
+    """The filter for these policies; None when they have no rule with keys of its own.
+
+    `routed`: some route is chosen by claims, so one must be chosen again when there are any.
+    """
     providers, needed = requirement(policies)
+    if routed:
+        providers = {name: {**item, "clear_route_cache": True} for name, item in providers.items()}
     if not providers:
         return None
     rules = [{"match": {"prefix": "/"}, "requires": needed}]

@@ -5,7 +5,10 @@ Lifetime: config.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from gateway.config.http_match import is_claim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,11 +17,8 @@ if TYPE_CHECKING:
     from gateway.config.http_match import HTTPMatchRequest
 
 CLAIMS = "@request.auth.claims"
-
-
-def reads_claims(match: HTTPMatchRequest) -> bool:
-    """Whether the match looks at claims of a JWT, which Envoy reads from its own filter's metadata."""
-    return any(name.startswith(CLAIMS) for name in (*match.headers, *match.without_headers))
+JWT = "envoy.filters.http.jwt_authn"
+_PART = re.compile(r"\.([^.\[\]]+)|\[([^\[\]]+)\]")
 
 
 def route_match(match: HTTPMatchRequest | None) -> dict[str, Any]:
@@ -33,11 +33,21 @@ def route_match(match: HTTPMatchRequest | None) -> dict[str, Any]:
         *_pseudo(":scheme", match.scheme),
         *_pseudo(":method", match.method),
         *_pseudo(":authority", match.authority),
-        *(_header(name, wanted) for name, wanted in match.headers.items()),
-        *(_without(name, wanted) for name, wanted in match.without_headers.items()),
+        *(_header(name, wanted) for name, wanted in match.headers.items() if not is_claim(name)),
+        *(_without(name, wanted) for name, wanted in match.without_headers.items() if not is_claim(name)),
     ]
     if headers:
         rule["headers"] = headers
+    claims = [
+        *(_claim(name, wanted) for name, wanted in match.headers.items() if is_claim(name)),
+        *(
+            {**_claim(name, wanted), "invert": True}
+            for name, wanted in match.without_headers.items()
+            if is_claim(name)
+        ),
+    ]
+    if claims:
+        rule["dynamic_metadata"] = claims
     if match.query_params:
         rule["query_parameters"] = _query(match.query_params)
     return rule
@@ -80,6 +90,19 @@ def _without(name: str, wanted: StringMatch | None) -> dict[str, Any]:
     if "string_match" in rule:
         rule["treat_missing_header_as_empty"] = True
     return rule
+
+
+def _claim(name: str, wanted: StringMatch | None) -> dict[str, Any]:
+    """A claim, or a member of a list, in what the JWT filter leaves of a token that it verified."""
+    path = [dotted or bracketed for dotted, bracketed in _PART.findall(name.removeprefix(CLAIMS))]
+    text = {"string_match": {"safe_regex": {"regex": "(?s).*"}}}
+    if wanted is not None and not wanted.presence:
+        text = {"string_match": string_match(wanted)}
+    return {
+        "filter": JWT,
+        "path": [{"key": key} for key in ("payload", *path)],
+        "value": {"or_match": {"value_matchers": [text, {"list_match": {"one_of": text}}]}},
+    }
 
 
 def _query(wanted: Mapping[str, StringMatch | None]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.authorization_policy import split_key
-from gateway.export.envoy_jwt import JWT
+from gateway.export.envoy_match import JWT
 from gateway.export.envoy_policies import typed
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.http_match import is_claim
 from gateway.export.envoy_jwt import envoy_jwt, jwt_filter, jwt_on_route, requirement
 from gateway.export.envoy_rbac import envoy_rbac, rbac, rbac_filter, rbac_on_route
 from gateway.security.guard import Guard, enforced
@@ -52,13 +53,20 @@ class Judges:
         self._providers: dict[str, Any] = {}
         self._requirements: dict[str, Any] = {}
         self._names = {name: self._require(tokens) for name, tokens in self._tokens.items()}
+        self._routed = any(
+            is_claim(name)
+            for service in config.virtual_services
+            for http in service.spec.http
+            for match in http.match
+            for name in (*match.headers, *match.without_headers)
+        )
         notes.extend(_left_out(config))
 
     def everywhere(self) -> list[dict[str, Any]]:
         """Filters for every request, tokens before policies, as Istio orders them."""
         gateway = self._guard.gateway
         later = enforced(gateway.policies, "ALLOW") if self._guard.deferred else []
-        verified = envoy_jwt(gateway.tokens)
+        verified = envoy_jwt(gateway.tokens, routed=self._routed)
         policies = self._written(distinct(gateway.policies, later))
         return [*([verified] if verified is not None else []), *envoy_rbac(policies)]
 

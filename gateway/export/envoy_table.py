@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.hosts import fqdn
-from gateway.export.envoy_match import reads_claims
 from gateway.export.envoy_peers import on_route
 from gateway.export.envoy_route import LAST_STATUS, envoy_route
 from gateway.security.mutual_tls import PERMISSIVE
@@ -79,9 +78,6 @@ class Tables:
         port = hosts.address[1]
         for entry in entries:
             title = entry.owner.title
-            if entry.match is not None and reads_claims(entry.match):
-                self._notes.append(f"{title}: a rule that matches claims of a JWT is left out")
-                continue
             direct = entry.http.direct_response
             if direct is not None and direct.status > LAST_STATUS:
                 self._notes.append(f"{title}: status {direct.status} became {LAST_STATUS}, Envoy's highest")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import envoy
@@ -15,7 +15,7 @@ from differential.gaps import KNOWN
 from differential.play import Ask, Outcome, theatre
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))
@@ -70,6 +70,28 @@ spec:
     directResponse: {status: 200, body: {string: hi}}
   - match: [{uri: {prefix: /free}}]
     route: [{destination: {host: free.example}}]
+"""
+CLAIMING = """
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: claiming}
+spec:
+  hosts: [claims.test]
+  http:
+  - match: [{headers: {"@request.auth.claims.sub": {exact: root}}}]
+    directResponse: {status: 200, body: {string: root}}
+  - match: [{headers: {"@request.auth.claims[org][https://name]": {prefix: ac}, x-a: {}}}]
+    directResponse: {status: 200, body: {string: acme}}
+  - match: [{headers: {"@request.auth.claims.groups": {exact: staff}}}]
+    directResponse: {status: 200, body: {string: staff}}
+  - match: [{headers: {"@request.auth.claims.scope": {regex: "re.*"}}}]
+    directResponse: {status: 200, body: {string: reads}}
+  - match: [{headers: {"@request.auth.claims.nick": {}}}]
+    directResponse: {status: 200, body: {string: has a nick}}
+  - match: [{withoutHeaders: {"@request.auth.claims.sub": {exact: alice}}, uri: {prefix: /}}]
+    directResponse: {status: 200, body: {string: not alice}}
+  - route: [{destination: {host: free.example}}]
 """
 SELECT = "selector: {matchLabels: {app: judged}}"
 POLICY = """
@@ -162,7 +184,29 @@ ASKS = [
 ]  # fmt: skip
 
 
-def play(folder: Path, documents: str) -> list[tuple[Ask, Outcome, Outcome]]:
+CLAIMS: list[dict[str, Any]] = [
+    {},
+    {"sub": "root"},
+    {"sub": "bob"},
+    {"sub": ...},
+    {"org": {"https://name": "acme"}},
+    {"org": {"https://name": "big"}},
+    {"org": "acme"},
+    {"groups": ["a", "staff"]},
+    {"groups": "staff"},
+    {"groups": [1, {"staff": 1}]},
+    {"scope": "write read"},
+    {"scope": "write"},
+    {"nick": ""},
+    {"nick": "a\nb"},
+    {"nick": 5},
+    {"nick": []},
+    {"nick": [""]},
+    {"nick": None},
+]  # fmt: skip
+
+
+def play(folder: Path, documents: str, asks: Sequence[Ask] = ASKS) -> list[tuple[Ask, Outcome, Outcome]]:
     """What becomes of each request at both."""
 
     def configuration(ports: Mapping[str, int]) -> str:
@@ -174,7 +218,7 @@ def play(folder: Path, documents: str) -> list[tuple[Ask, Outcome, Outcome]]:
 
     async def main() -> list[tuple[Ask, Outcome, Outcome]]:
         async with theatre(folder, configuration, ["judged", "free", "abroad"]) as stage:
-            return [(ask, *await stage.ask(ask)) for ask in ASKS]
+            return [(ask, *await stage.ask(ask)) for ask in asks]
 
     return asyncio.run(main())
 
@@ -188,3 +232,32 @@ def test_destinations_are_judged_alike(name: str, tmp_path: Path) -> None:
     assert different == {}
     statuses = {ours.status for _, ours, _ in played}
     assert statuses >= ({200, 404} if name == "dry" else {200, 401} if "tokens" in name else {200, 403})
+
+
+def test_routes_are_chosen_by_the_same_claims(tmp_path: Path) -> None:
+    """Text, members of lists and of objects; what is no text matches nothing; without token there is none."""
+    rule = (TOKENS % ("a", "", "https://a", "true", A)).replace("{, ", "{")
+    bearers = [token(**{"exp": SOON, **claims}) for claims in CLAIMS]
+    asks = [
+        Ask.of(host="claims.test", headers=[("x-a", "1"), ("authorization", f"Bearer {text}")])
+        for text in bearers
+    ]
+    asks += [
+        Ask.of(host="claims.test"),
+        Ask.of(host="claims.test", headers=[("authorization", "Bearer a.b")]),
+    ]
+    played = play(tmp_path, CLAIMING + rule, asks)
+
+    different = {
+        index: found for index, (ask, *both) in enumerate(played) if (found := compare(ask, *both, KNOWN))
+    }
+    assert different == {}
+    assert {ours.body for _, ours, _ in played} >= {
+        b"root",
+        b"acme",
+        b"staff",
+        b"reads",
+        b"has a nick",
+        b"not alice",
+        b"hello",
+    }

@@ -49,12 +49,12 @@ def certs(tmp_path: Path) -> Certs:
     return made
 
 
-def exported(folder: Path, text: str, *, valid: bool = True) -> Export:
+def exported(folder: Path, text: str) -> Export:
     """The export of a file in `folder`, which real Envoy accepts."""
     path = folder / "routes.yaml"
     path.write_text(text)
     made = export_envoy(load([path]).require())
-    if valid and envoy.unavailable() is None:
+    if envoy.unavailable() is None:
         assert envoy.validate(made.dumps(), folder) == ""
     return made
 
@@ -182,9 +182,7 @@ def test_versions_suites_and_pins(tmp_path: Path, certs: Certs) -> None:
 
 def test_authorities_of_several_credentials_stand_together(tmp_path: Path, certs: Certs) -> None:
     """Envoy takes one file."""
-    made = exported(
-        tmp_path, servers("hosts: [a.test], tls: {mode: MUTUAL, credentialNames: [shop, other]}"), valid=False
-    )
+    made = exported(tmp_path, servers("hosts: [a.test], tls: {mode: MUTUAL, credentialNames: [shop, other]}"))
     common = context(chains(made)[0])["common_tls_context"]
 
     assert len(common["tls_certificates"]) == 2
@@ -252,6 +250,17 @@ def test_a_backend_is_found_by_name_and_authority(tmp_path: Path, certs: Certs) 
     ]
     assert validation.keys() & {"trusted_ca", "system_root_certs"}
     assert tls["common_tls_context"]["tls_params"]["tls_maximum_protocol_version"] == "TLSv1_3"
+
+
+def test_a_backends_certificate_may_be_revoked(tmp_path: Path, certs: Certs) -> None:
+    """`caCrl` stands beside the authorities."""
+    mint.write(tmp_path / "list.crl", mint.revoke(authority(), []))
+    rule = RULE % "mode: SIMPLE, caCertificates: certs/shop/ca.crt, caCrl: list.crl"
+    made = exported(tmp_path, SERVICE % ("STATIC", "a.test") + rule)
+    validation = cluster(made)["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
+
+    assert validation["trusted_ca"] == {"filename": str(certs.folder / "shop" / "ca.crt")}
+    assert validation["crl"] == {"filename": str(tmp_path / "list.crl")}
 
 
 def test_any_backend_will_do_when_told_so(tmp_path: Path) -> None:
