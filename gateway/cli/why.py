@@ -15,6 +15,7 @@ import click
 
 from gateway.cli._admin import Admin, Unknown, Unreachable, option
 from gateway.cli._help import closing
+from gateway.http.flags import Flag
 
 if TYPE_CHECKING:
     from gateway.cli._page import Page
@@ -133,7 +134,8 @@ def _decision(told: dict[str, Any], page: Page) -> None:
             page.item("", f"known and similar: {', '.join(host['also'])}")
         return
     page.item("virtual host", f"{host['name']}  ({host['because']})")
-    if taken := decision["route"]:
+    taken = decision["route"]
+    if taken and Flag.NO_ROUTE not in told["flags"]:
         named = f"{taken['name'] or taken['source']}  ({taken['source']})"
         page.item("route", f"{named} would be next; it was turned away before")
         return

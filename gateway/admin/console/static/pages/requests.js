@@ -101,15 +101,16 @@ function one(data, view) {
         ["Worker", story.worker && `${story.worker.number}, pid ${story.worker.pid}`],
         ["Trace", story.trace && h("a", { href: `#/traces?id=${encodeURIComponent(story.trace)}` }, story.trace)],
       ])),
-      section("How the route was chosen", null, decision(story.decision))),
+      section("How the route was chosen", null, decision(story.decision, !story.source && !story.flags.includes("NR")))),
     section("Request headers", null, headers(story.request_headers)),
   ];
 }
 
-function decision(choice) {
+function decision(choice, early) {
   if (!choice) return h("p", { class: "empty" }, "It was refused before a route was looked for.");
   const tried = choice.tried ?? [];
   return [
+    early && choice.route ? h("p", { class: "sub" }, "It was turned away before; this is what would have become of it.") : null,
     h("p", null, choice.virtual_host ? `Host ${choice.virtual_host.host}: ${choice.virtual_host.because}.` : ""),
     h("ol", { class: "tried" }, tried.map((item) =>
       h("li", { value: item.number }, badge(item.outcome, item.outcome === "taken" ? "good" : "idle"), " ", h("strong", null, item.name || item.source), h("span", { class: "sub" }, item.because)))),
