@@ -13,6 +13,7 @@ from gateway.config.address import host_port
 from gateway.export.envoy_chains import secure_chains
 from gateway.export.envoy_cluster import envoy_cluster
 from gateway.export.envoy_hosts import host_lists
+from gateway.export.envoy_keys import key_clusters
 from gateway.export.envoy_listener import Chain, envoy_listener
 from gateway.export.envoy_peers import Demands, peer_filter
 from gateway.export.envoy_security import Judges
@@ -73,7 +74,7 @@ def export_envoy(config: Config, paths: Iterable[Path] = ()) -> Export:
         "node": {"id": "gateway", "cluster": "gateway"},
         "static_resources": {
             "listeners": listeners,
-            "clusters": list(_clusters(config, plan, sockets, notes)),
+            "clusters": [*_clusters(config, plan, sockets, notes), *key_clusters(config)],
         },
         "layered_runtime": {
             "layers": [

@@ -1,36 +1,37 @@
 """RequestAuthentication as Envoy's jwt_authn filter, the way Istio writes it.
 
-Lifetime: config. Rules whose keys must be fetched are left out: a bootstrap carries keys only inline.
+Lifetime: config.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.export.envoy_keys import keys
 from gateway.export.envoy_match import JWT
 from gateway.export.envoy_policies import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from gateway.config.request_authentication import JWTRule, RequestAuthentication
+    from gateway.config.request_authentication import JWTRule
 
 _SPLIT = ("permission", "scope")
 """Claims that are always lists written as text."""
 
 
-def envoy_jwt(policies: Sequence[RequestAuthentication], *, routed: bool = False) -> dict[str, Any] | None:
-    """The filter for these policies; None when they have no rule with keys of its own.
+def envoy_jwt(rules: Iterable[JWTRule], *, routed: bool = False) -> dict[str, Any] | None:
+    """The filter for these rules; None when there are none.
 
     `routed`: some route is chosen by claims, so one must be chosen again when there are any.
     """
-    providers, needed = requirement(policies)
+    providers, needed = requirement(rules)
     if routed:
         providers = {name: {**item, "clear_route_cache": True} for name, item in providers.items()}
     if not providers:
         return None
-    rules = [{"match": {"prefix": "/"}, "requires": needed}]
-    return jwt_filter(JWT, providers=providers, rules=rules)
+    always = [{"match": {"prefix": "/"}, "requires": needed}]
+    return jwt_filter(JWT, providers=providers, rules=always)
 
 
 def jwt_filter(name: str, **fields: Any) -> dict[str, Any]:
@@ -45,14 +46,11 @@ def jwt_on_route(name: str | None) -> dict[str, Any]:
     return typed("filters.http.jwt_authn.v3.PerRouteConfig", **fields)
 
 
-def requirement(
-    policies: Sequence[RequestAuthentication], prefix: str = "origins"
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def requirement(rules: Iterable[JWTRule], prefix: str = "origins") -> tuple[dict[str, Any], dict[str, Any]]:
     """Providers by name, and what is asked for: a rule must verify the token, or none may find one, which is
     `any(P1, ..., Pn, all(P1 or missing, ...))`. Empty without rules.
     """
-    rules = [rule for policy in policies for rule in policy.spec.jwt_rules if rule.jwks]
-    rules.sort(key=lambda rule: rule.issuer or "")
+    rules = sorted(rules, key=lambda rule: rule.issuer or "")
     if not rules:
         return {}, {}
     names = [f"{prefix}-{index}" for index in range(len(rules))]
@@ -66,7 +64,7 @@ def requirement(
 
 def _provider(rule: JWTRule) -> dict[str, Any]:
     provider: dict[str, Any] = {
-        "local_jwks": {"inline_string": rule.jwks},
+        **keys(rule),
         "payload_in_metadata": "payload",
         "normalize_payload_in_metadata": {
             "space_delimited_claims": sorted({*rule.space_delimited_claims, *_SPLIT})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config.http_match import is_claim
 from gateway.export.envoy_jwt import envoy_jwt, jwt_filter, jwt_on_route, requirement
+from gateway.export.envoy_keys import told
 from gateway.export.envoy_rbac import envoy_rbac, rbac, rbac_filter, rbac_on_route
 from gateway.security.guard import Guard, enforced
 from gateway.security.scope import Target, Workload, distinct
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.config import Config
+    from gateway.config.request_authentication import JWTRule
     from gateway.config.security import AuthorizationPolicy, RequestAuthentication
     from gateway.security.policies import CompiledPolicy
     from gateway.upstream import ClusterConfig
@@ -41,6 +43,7 @@ class Judges:
 
     def __init__(self, config: Config, plan: Plan, notes: list[str]) -> None:
         targets = {name: _target(cluster) for name, cluster in plan.clusters.items()}
+        self._settings = config.settings.spec
         self._policies = {
             f"{item.metadata.namespace}/{item.metadata.name}": item for item in config.authorization_policies
         }
@@ -66,7 +69,7 @@ class Judges:
         """Filters for every request, tokens before policies, as Istio orders them."""
         gateway = self._guard.gateway
         later = enforced(gateway.policies, "ALLOW") if self._guard.deferred else []
-        verified = envoy_jwt(gateway.tokens, routed=self._routed)
+        verified = envoy_jwt(self._verifiable(gateway.tokens), routed=self._routed)
         policies = self._written(distinct(gateway.policies, later))
         return [*([verified] if verified is not None else []), *envoy_rbac(policies)]
 
@@ -101,6 +104,9 @@ class Judges:
     def _written(self, policies: Iterable[CompiledPolicy]) -> list[AuthorizationPolicy]:
         return [self._policies[policy.key] for policy in policies]
 
+    def _verifiable(self, tokens: Iterable[RequestAuthentication]) -> list[JWTRule]:
+        return [rule for item in tokens for rule in item.spec.jwt_rules if told(rule, self._settings)]
+
     def _more_rules(self, target: Target) -> Rules:
         documents = self._guard.documents(target)
         more = distinct(documents.policies, self._guard.gateway.policies)
@@ -127,7 +133,7 @@ class Judges:
         name = " ".join(f"{item.metadata.namespace}/{item.metadata.name}" for item in tokens)
         if name in self._requirements:
             return name
-        providers, needed = requirement(tokens, name)
+        providers, needed = requirement(self._verifiable(tokens), name)
         if not providers:
             return None
         self._providers.update(providers)
@@ -145,8 +151,8 @@ def _forwards(policy: RequestAuthentication) -> bool:
 
 def _left_out(config: Config) -> Iterable[str]:
     for item in config.request_authentications:
-        if any(not rule.jwks for rule in item.spec.jwt_rules):
-            yield f"{item.title}: rules whose keys must be fetched are not exported"
+        if not all(told(rule, config.settings.spec) for rule in item.spec.jwt_rules):
+            yield f"{item.title}: rules whose keys must be discovered, or come over http, are not exported"
     for policy in config.authorization_policies:
         if policy.spec.action == "CUSTOM":
             yield f"{policy.title}: external authorization is not exported"

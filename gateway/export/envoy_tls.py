@@ -119,6 +119,19 @@ class Sockets:
         return _versions(least, "TLSV1_2" if high == "TLSV1_2" else "TLSV1_3") | {"cipher_suites": known}
 
 
+def outside(host: str) -> dict[str, Any]:
+    """What speaks TLS to a host that the system's authorities vouch for."""
+    common = {
+        "tls_params": _versions("TLSV1_2", "TLSV1_3"),
+        "alpn_protocols": list(PROTOCOLS),
+        "validation_context": {**_system(), **_names([host])},
+    }
+    context = typed("transport_sockets.tls.v3.UpstreamTlsContext", common_tls_context=common)
+    if not is_ip(host):
+        context["sni"] = host
+    return {"name": SOCKET, "typed_config": context}
+
+
 class _Trust:
     """The files of some credentials, all of them read and found to be usable."""
 

@@ -98,10 +98,10 @@ class Fetcher:
     def _allow(self, uri: str, came_from: str) -> None:
         if (message := check_url(uri)) is not None:
             raise FetchError(message[:200])
-        local = _is_loopback(uri)
+        local = is_loopback(uri)
         if uri.startswith("http:") and not local and not self.allow_http:
             raise FetchError("keys are not fetched over plain HTTP (GatewaySettings jwks.allowHttp)")
-        if came_from and local and not _is_loopback(came_from):
+        if came_from and local and not is_loopback(came_from):
             raise FetchError("another machine does not say what is fetched from this one")
         if came_from.startswith("https:") and not uri.startswith("https:"):
             raise FetchError("a redirect away from https")
@@ -137,7 +137,8 @@ class Fetcher:
         return self._client
 
 
-def _is_loopback(uri: str) -> bool:
+def is_loopback(uri: str) -> bool:
+    """Whether an address is of this machine."""
     host = urlsplit(uri).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

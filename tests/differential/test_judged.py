@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import envoy
+from support.certificates import Certs, authority, leaf
+from support.jwks import IssuerServer, page
 from support.tokens import jwk, jwks, private_key, token
 
 from differential.difference import compare
 from differential.gaps import KNOWN
-from differential.play import Ask, Outcome, theatre
+from differential.play import Ask, Outcome, Theatre, theatre
+from gateway.tls import mint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(envoy.unavailable() is not None, reason=str(envoy.unavailable()))
@@ -206,8 +210,8 @@ CLAIMS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def play(folder: Path, documents: str, asks: Sequence[Ask] = ASKS) -> list[tuple[Ask, Outcome, Outcome]]:
-    """What becomes of each request at both."""
+def stage_of(folder: Path, documents: str) -> AbstractAsyncContextManager[Theatre]:
+    """Both, on the routes above and these documents."""
 
     def configuration(ports: Mapping[str, int]) -> str:
         services = (
@@ -216,8 +220,14 @@ def play(folder: Path, documents: str, asks: Sequence[Ask] = ASKS) -> list[tuple
         )
         return DOCUMENTS + "".join(services) + ROUTES + documents
 
+    return theatre(folder, configuration, ["judged", "free", "abroad"])
+
+
+def play(folder: Path, documents: str, asks: Sequence[Ask] = ASKS) -> list[tuple[Ask, Outcome, Outcome]]:
+    """What becomes of each request at both."""
+
     async def main() -> list[tuple[Ask, Outcome, Outcome]]:
-        async with theatre(folder, configuration, ["judged", "free", "abroad"]) as stage:
+        async with stage_of(folder, documents) as stage:
             return [(ask, *await stage.ask(ask)) for ask in asks]
 
     return asyncio.run(main())
@@ -261,3 +271,27 @@ def test_routes_are_chosen_by_the_same_claims(tmp_path: Path) -> None:
         b"not alice",
         b"hello",
     }
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_keys_are_fetched_by_both(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first request; over TLS from whom the system's authorities vouch for."""
+    certs = Certs(tmp_path / "issuer")
+    mint.write(tmp_path / "authorities.pem", authority().pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
+    tls = certs.server(leaf(addresses=("127.0.0.1",))) if scheme == "https" else None
+    asks = [
+        Ask.of(target="/free", headers=[("authorization", f"Bearer {bearer}")])
+        for bearer in (TOKEN_A, TOKEN_B, "a.b.c")
+    ]
+
+    async def main() -> tuple[list[tuple[Ask, Outcome, Outcome]], list[str]]:
+        async with IssuerServer({"/keys": page(A)}, tls=tls) as issuer:
+            rule = TOKENS.replace("jwks:", "jwksUri:") % ("a", "", "https://a", "true", f"{issuer.url}/keys")
+            async with stage_of(tmp_path, rule.replace("{, ", "{")) as stage:
+                return [(ask, *await stage.ask(ask)) for ask in asks], issuer.asked
+
+    played, asked = asyncio.run(main())
+    assert [compare(ask, *both, KNOWN) for ask, *both in played] == [[], [], []]
+    assert [ours.status for _, ours, _ in played] == [200, 401, 401]
+    assert asked == ["/keys", "/keys"]

@@ -281,7 +281,7 @@ def test_tokens_are_treated_as_envoy_treats_them(name: str, tmp_path: Path) -> N
     rules, cases = SETS[name]
     document = policy(*rules)
     check = compile_jwt([document], SecurityState())
-    filter_ = envoy_jwt([document])
+    filter_ = envoy_jwt(document.spec.jwt_rules)
     assert check is not None
     assert filter_ is not None
 

@@ -360,3 +360,26 @@ def test_gateway_documents_make_the_listeners() -> None:
         "*.test": "ALL",
         "only.example.com": "ALL",
     }
+
+
+def test_keys_that_a_bootstrap_cannot_name_are_told() -> None:
+    """An issuer's discovery document, and plain HTTP from elsewhere; what is behind a URL is a cluster."""
+    tokens = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: t}
+spec: {jwtRules: [{issuer: "https://a.test", %s}]}
+"""
+    (note,) = exported(SERVICE, tokens % "audiences: [a]").notes
+    (plain,) = exported(SERVICE, tokens % "jwksUri: 'http://b.test/k'").notes
+    found = exported(SERVICE, tokens % "jwksUri: 'https://b.test/k'")
+
+    assert note == plain
+    assert note.endswith("rules whose keys must be discovered, or come over http, are not exported")
+    assert found.notes == ()
+    made = cluster(found.bootstrap, "keys|443||b.test")
+    assert made["transport_socket"]["typed_config"]["sni"] == "b.test"
+    (listener,) = found.bootstrap["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    (provider,) = manager["http_filters"][0]["typed_config"]["providers"].values()
+    assert provider["remote_jwks"]["http_uri"]["cluster"] == made["name"]

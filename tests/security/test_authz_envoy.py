@@ -181,7 +181,8 @@ def bootstrap(policies: list[str], authority: Authority) -> dict[str, Any]:
         }
         for number, text in enumerate(policies)
     ]
-    verified = envoy_jwt(config_of(REQUEST_AUTHENTICATION).request_authentications)
+    (document,) = config_of(REQUEST_AUTHENTICATION).request_authentications
+    verified = envoy_jwt(document.spec.jwt_rules)
     assert verified is not None
     manager = typed(
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
