@@ -231,6 +231,8 @@ class Exchange:
 
     def time_out(self) -> None:
         """The route's timeout passed: whoever waits for the upstream is woken with `TimedOut`."""
+        if self.leased and self.connection is not None and self.connection.complete:
+            return  # The whole answer came in time; its client is slow to take it.
         self.ended = TimedOut()
         self._end(self.ended)
 

@@ -319,7 +319,7 @@ class Spine(Deciding):
     ) -> bool:
         """After an attempt that failed: whether there is another; then it has waited, and all is ready."""
         exchange.failure = error
-        if exchange.gone or error is exchange.ended is not None:
+        if exchange.gone or (response is None and exchange.ended is not None):
             return False
         retries, upload = exchange.retries, exchange.upload
         if retries is None:

@@ -26,10 +26,10 @@ class Trial:
 
     def time_out(self) -> None:
         """The attempt fails, and may be repeated; once the response goes downstream it may take its time."""
-        exchange = self._exchange
-        if not exchange.committed and exchange.leased and exchange.connection is not None:
+        exchange, connection = self._exchange, self._exchange.connection
+        if not exchange.committed and exchange.leased and connection is not None and not connection.complete:
             exchange.leased = False
-            exchange.connection.abort(TryTimedOut())
+            connection.abort(TryTimedOut())
 
     def end(self) -> None:
         """The attempt is over."""

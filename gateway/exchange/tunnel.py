@@ -167,6 +167,8 @@ async def run(
     upstream.take(transport)
     transport, ahead = given
     client.take(transport)
+    if transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1]:
+        client.pause_writing()  # The 101 has filled it; that was told to the protocol before.
     tunnels.open += 1
     try:
         for end, data in ((upstream, early), (client, ahead)):

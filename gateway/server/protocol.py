@@ -162,6 +162,8 @@ class EdgeProtocol(Wire):
 
     def pause_writing(self) -> None:
         """The client does not take what is sent."""
+        if self._phase == AWAY:
+            return  # Whoever has the transport has to ask, and will be told of the end.
         self.write_paused = True
         self._unsent = self.transport.get_write_buffer_size()
         self.deadline = self.edge.sweeper.after(self._limits.stream_idle)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from uvicorn.server import Server
 
+from gateway.http.turn import Turn
 from gateway.server.acceptor import SecureListener
 from gateway.server.added_ports import AddedPorts
 from gateway.server.edge import Edge
@@ -128,6 +129,7 @@ class EdgeServer(Server):
 
     def _leave(self) -> None:
         """Ends the process without waiting for its threads, of which one may look at files for seconds."""
+        Turn.of(asyncio.get_running_loop()).flush()
         self.gateway.telemetry.close()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import logging
 import types
-from typing import TYPE_CHECKING, Any
+from inspect import CORO_CREATED, getcoroutinestate
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway.http.parking import PARKED
 from gateway.server.stream import COMPLETE, Stream
@@ -79,10 +80,13 @@ class Stepped(Stream):
 
     def cancel(self, msg: str | None = None) -> None:
         """Ends the application as cancelling a task does: not before the next turn of the loop, for who asks
-        may be going through the set of all that run.
+        may be going through the set of all that run, and a task that has not begun would not get its turn.
         """
-        if self.task is not None:
-            self.task.cancel(msg)
+        task = self.task
+        if task is not None and getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) != (
+            CORO_CREATED
+        ):
+            task.cancel(msg)
         elif self._coroutine is not None:
             self.protocol.edge.loop.call_soon(self._cancelled, msg)
 
@@ -91,6 +95,8 @@ class Stepped(Stream):
             self.task.cancel(msg)
         elif (coroutine := self._coroutine) is not None:
             self._fail(503, b"Service Unavailable")
+            if self._coroutine is None:
+                return  # An answer that had begun was cut off, which has ended it.
             with contextlib.suppress(StopIteration, asyncio.CancelledError):
                 coroutine.throw(asyncio.CancelledError(msg))
             self._over()

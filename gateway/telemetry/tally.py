@@ -82,10 +82,21 @@ class Tally:
     def settle(self) -> None:
         """Adds what is new to the cells. By one thread at a time."""
         cells, (durations, received, sent, services) = self.cells, self._settled
+        plain = self.plain
+        running = (
+            (self.durations, self.milliseconds),
+            (self.received, self.received_bytes),
+            (self.sent, self.sent_bytes),
+            (self.services, self.seconds),
+        )
+        # All of them are asked: the last reader may have come in the middle of a request, and missed some.
+        if plain == self._settled_plain and all(
+            counts == settled.counts and total == settled.total
+            for (counts, total), settled in zip(running, self._settled, strict=True)
+        ):
+            return
         counts, milliseconds = _new(self.durations, self.milliseconds, durations)
         requests = sum(counts)
-        if not requests:
-            return
         cells.requests.value += requests
         cells.route.value += requests
         _add(cells.durations, counts, milliseconds)
@@ -93,7 +104,6 @@ class Tally:
         _add(cells.received, *_new(self.received, self.received_bytes, received))
         _add(cells.sent, *_new(self.sent, self.sent_bytes, sent))
         _add(cells.upstream, *_new(self.services, self.seconds, services))
-        plain = self.plain
         cells.attempts.value += plain - self._settled_plain
         self._settled_plain = plain
 

@@ -112,9 +112,11 @@ class Pool:
         self.pending += 1
         try:
             while True:
-                if self._may_open(endpoint):
+                connection: Connection | None = None
+                if endpoint.idle:  # It came free since `lease` looked.
+                    connection, _ = endpoint.idle.popitem()
+                elif self._may_open(endpoint):
                     self._reserve(endpoint)
-                    connection = None
                 else:
                     connection = await self._wait(endpoint, self.clock() + config.stream_idle)
                 if connection is None:

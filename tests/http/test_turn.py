@@ -103,3 +103,17 @@ def test_one_that_fails_does_not_take_others_along(caplog: pytest.LogCaptureFixt
         assert len(caplog.records) == 2
 
     asyncio.run(main())
+
+
+def test_a_loop_that_is_over_is_not_kept() -> None:
+    """Programs that run one loop after another would keep them all."""
+
+    async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
+        loop = asyncio.get_running_loop()
+        Turn.of(loop).write(len, b"")
+        await asyncio.sleep(0)
+        return weakref.ref(loop)
+
+    over = asyncio.run(main())
+    gc.collect()
+    assert over() is None

@@ -511,3 +511,52 @@ def test_clients_that_leave_at_every_stage_leak_nothing() -> None:
             assert counts(cluster) == (0, 0, 0, 0)
 
     asyncio.run(main())
+
+
+def test_a_connection_that_came_free_in_the_meantime_is_not_waited_for() -> None:
+    """Between `lease` and `connect` the loop may turn: the connection is idle then, and nobody will pass it on."""
+
+    async def main() -> None:
+        async with RecordingBackend(HELLO) as backend:
+            cluster = cluster_of(backend.port, max_connections=1)
+            endpoint = only(cluster)
+            first = await cluster.acquire(endpoint)
+            assert cluster.lease(endpoint) is None
+            first.release()
+            async with asyncio.timeout(5):
+                assert await cluster.connect(endpoint) is first
+            assert first.reused
+            assert counts(cluster) == (1, 0, 1, 0)
+            first.abort()
+            assert counts(cluster) == (0, 0, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_one_that_came_free_and_is_not_clean_any_more_makes_room() -> None:
+    """Closed instead, and another one is opened in its place."""
+
+    async def main() -> None:
+        async with RecordingBackend(HELLO) as backend:
+            cluster = cluster_of(backend.port, max_connections=1)
+            endpoint = only(cluster)
+            first = await cluster.acquire(endpoint)
+            await ask(first)
+            assert cluster.lease(endpoint) is None
+            first.release()
+            first._poll = Unclean()
+            async with asyncio.timeout(5):
+                second = await cluster.connect(endpoint)
+            assert second is not first
+            assert first.closed
+            assert counts(cluster) == (1, 0, 1, 0)
+            second.abort()
+
+    asyncio.run(main())
+
+
+class Unclean:
+    """Tells of bytes that nobody asked for."""
+
+    def poll(self, _: float) -> list[tuple[int, int]]:
+        return [(0, 1)]
