@@ -92,7 +92,7 @@ class Stepped(Stream):
 
     def _cancelled(self, msg: str | None) -> None:
         if self.task is not None:
-            self.task.cancel(msg)
+            self.cancel(msg)
         elif (coroutine := self._coroutine) is not None:
             self._fail(503, b"Service Unavailable")
             if self._coroutine is None:

@@ -180,6 +180,27 @@ def test_a_task_that_has_not_begun_is_cancelled_all_the_same() -> None:
     _played(main)
 
 
+def test_a_request_that_needs_a_task_just_when_it_is_cancelled_is_cancelled() -> None:
+    """It was parked when the drain ended; before it was told, what it waited for has come."""
+
+    async def main(world: World) -> None:
+        await _warm(world)
+        client = world.clients[0]
+        client.ask("GET", "/", 0)
+        client.deliver()
+        await world.turn()
+        for task in tuple(world.server_state.tasks):
+            task.cancel("the server stops")
+        for link in sorted(world.links, key=lambda link: len(link.requests)):
+            link.inbox.append("eof")
+            link.deliver()  # the last one has the request, which has to go over a new connection then
+        assert client.protocol._cycle.task is not None
+        await world.turn(5)
+        assert world.edge.active == 0
+
+    _played(main)
+
+
 def test_an_answer_that_is_under_way_is_cut_off_once_when_the_drain_ends() -> None:
     """To cut the client off is to end the request; nothing else is left to be cancelled."""
 
