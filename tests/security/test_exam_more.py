@@ -5,6 +5,7 @@ uvicorn.
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from support.whole import CLOSE, House, entry, houses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+
+    from support.process import UvicornServer
 
 CONFIG = (
     entry("backend")
@@ -302,41 +304,56 @@ async def served(port: int, sent: bytes) -> bytes:
         return await client.closed()
 
 
-def test_plain_uvicorn_gives_what_only_a_server_can(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, UvicornServer]]:
+    """uvicorn with its flags, started at once."""
+    routes = tmp_path_factory.mktemp("stock") / "routes.yaml"
+    routes.write_text(STOCK)
+    running: dict[str, UvicornServer] = {}
+
+    def start(flags: str) -> None:
+        running[flags] = uvicorn(*flags.split(), env={"GATEWAY_CONFIG": str(routes)})
+
+    try:
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(start, ("", "--http h11")))
+        yield running
+    finally:
+        for process in running.values():
+            process.stop()
+
+
+def test_plain_uvicorn_gives_what_only_a_server_can(stock: dict[str, UvicornServer]) -> None:
     """`uvicorn gateway.app:app`, no flag: deadlines, limits and refusals of our own server, and its limit of
     connections.
     """
-    routes = tmp_path / "routes.yaml"
-    routes.write_text(STOCK)
-    with uvicorn(env={"GATEWAY_CONFIG": str(routes)}) as process:
+    process = stock[""]
 
-        async def main() -> list[bytes]:
-            return await asyncio.gather(*(served(process.port, sent) for sent, _ in ONLY_A_SERVER.values()))
+    async def main() -> list[bytes]:
+        return await asyncio.gather(*(served(process.port, sent) for sent, _ in ONLY_A_SERVER.values()))
 
-        for (name, (_, begin)), got in zip(ONLY_A_SERVER.items(), asyncio.run(main()), strict=True):
-            assert got.startswith(begin), name
-            assert got or not begin, name
+    for (name, (_, begin)), got in zip(ONLY_A_SERVER.items(), asyncio.run(main()), strict=True):
+        assert got.startswith(begin), name
+        assert got or not begin, name
 
-        async def crowd() -> bytes:
-            idle = [await asyncio.open_connection("127.0.0.1", process.port) for _ in range(20)]
-            try:
-                return await served(process.port, b"")
-            finally:
-                for _, writer in idle:
-                    writer.transport.abort()
+    async def crowd() -> bytes:
+        idle = [await asyncio.open_connection("127.0.0.1", process.port) for _ in range(20)]
+        try:
+            return await served(process.port, b"")
+        finally:
+            for _, writer in idle:
+                writer.transport.abort()
 
-        assert asyncio.run(crowd()).startswith(b"HTTP/1.1 503 ")
+    assert asyncio.run(crowd()).startswith(b"HTTP/1.1 503 ")
 
 
-def test_uvicorn_with_h11_says_what_it_lacks(tmp_path: Path) -> None:
+def test_uvicorn_with_h11_says_what_it_lacks(stock: dict[str, UvicornServer]) -> None:
     """At the start; what smuggles is refused there as well."""
-    routes = tmp_path / "routes.yaml"
-    routes.write_text(STOCK)
-    with uvicorn("--http", "h11", env={"GATEWAY_CONFIG": str(routes)}) as process:
-        process.wait_for_line("--http h11")
-        for sent in (
-            post(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
-            get(b"X-A: a\x7fb\r\n"),
-            get(b"Host: evil.test\r\n"),
-        ):
-            assert asyncio.run(served(process.port, sent)).startswith(b"HTTP/1.1 400 ")
+    process = stock["--http h11"]
+    process.wait_for_line("--http h11")
+    for sent in (
+        post(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+        get(b"X-A: a\x7fb\r\n"),
+        get(b"Host: evil.test\r\n"),
+    ):
+        assert asyncio.run(served(process.port, sent)).startswith(b"HTTP/1.1 400 ")

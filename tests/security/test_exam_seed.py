@@ -110,7 +110,7 @@ def test_the_security_blocks_of_the_founding_document(tmp_path: Path) -> None:
                     await ask(ports["mutual"], sleep),
                 ]
             finally:
-                await asyncio.to_thread(process.stop)
+                await asyncio.to_thread(process.hurry)
 
     backend = RecordingBackend(echo())
     answers = asyncio.run(main(backend))

@@ -54,7 +54,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     certs.put("stale", server, authority(), crl=mint.revoke(authority(), [], lifetime=-HOUR))
     certs.put("rotating", server, authority())
     yield from houses(
-        folder, CONFIG, ports=PORTS, admin="127.0.0.1:0", settings="  timeouts: {tlsHandshake: 2s}"
+        folder, CONFIG, ports=PORTS, admin="127.0.0.1:0", settings="  timeouts: {tlsHandshake: 1s}"
     )
 
 
@@ -366,7 +366,7 @@ def spoken(house: House, *arguments: str, said: bytes = get(CLOSE, host=b"Host: 
 
 
 def test_t17_a_handshake_that_trickles_ends(house: House, certs: Certs) -> None:
-    """Two seconds here, whatever is sent of it; meanwhile and afterwards others get in."""
+    """One second here, whatever is sent of it; meanwhile and afterwards others get in."""
     with socket.create_connection(("127.0.0.1", house.port("mutual")), timeout=10) as slow:
         slow.sendall(b"\x16\x03\x01\x02\x00")
         assert house.ask(ASKED, "mutual", certs.client(leaf(principal=SLEEP))).statuses == IN

@@ -16,6 +16,8 @@ from support.raw import PATIENCE, Raw
 from support.tokens import jwk, jwks, private_key
 from support.whole import CLOSE, House, entry, houses
 
+from gateway.config import load
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
@@ -279,26 +281,39 @@ def test_routing_by_claims_believes_verified_ones_only(house: House) -> None:
         assert house.ask(get(headers + CLOSE, target=b"/claimed")).statuses == (status,), headers[:40]
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        '{"keys": [{"kty": "oct", "k": ""}]}',
-        '{"keys": [{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmU"}]}',
-        '{"keys": []}',
-        "{",
-    ],
-)
-def test_j14_keys_that_verify_nothing_are_no_start(keys: str, tmp_path: Path) -> None:
-    """An empty secret, a short one, none at all, no JSON: exit 3, with the place."""
-    routes = tmp_path / "routes.yaml"
-    routes.write_text(
-        "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: tokens}\n"
+NO_KEYS = [
+    '{"keys": [{"kty": "oct", "k": ""}]}',
+    '{"keys": [{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmU"}]}',
+    '{"keys": []}',
+    "{",
+]
+
+
+def no_keys(keys: str, name: str) -> str:
+    """A document with such a set; its `spec` is in the fourth line."""
+    return (
+        f"apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: {name}}}\n"
         f"spec: {{jwtRules: [{{issuer: https://a, jwks: '{keys}'}}]}}\n"
     )
+
+
+@pytest.mark.parametrize("keys", NO_KEYS)
+def test_j14_each_of_them_alone_is_fatal(keys: str) -> None:
+    """At its place."""
+    loaded = load([], texts={"routes.yaml": no_keys(keys, "tokens")})
+    assert loaded.config is None
+    assert [(found.line, found.fatal) for found in loaded.findings] == [(4, True)]
+
+
+def test_j14_keys_that_verify_nothing_are_no_start(tmp_path: Path) -> None:
+    """An empty secret, a short one, none at all, no JSON: exit 3, with all places."""
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("---\n".join(no_keys(keys, f"tokens{number}") for number, keys in enumerate(NO_KEYS)))
     with pytest.raises(DidNotStart) as caught:
         gateway(routes)
     assert caught.value.code == 3
-    assert "routes.yaml:4:" in str(caught.value)
+    for line in (4, 9, 14, 19):
+        assert f"routes.yaml:{line}:" in str(caught.value)
 
 
 def test_j20_j23_principals_are_compared_as_they_are(house: House) -> None:

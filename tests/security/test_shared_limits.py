@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
-from contextlib import ExitStack
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from support.backend import RecordingBackend, echo
 from support.documents import analyzed
 from support.process import GatewayServer, gateway
 from support.redis import Redis
 from support.waiting import wait_until
 
+from gateway.cli import main
 from gateway.security.rate_limit import RateLimits
 from gateway.security.state import SecurityState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 SECRET = "planted-Zq7-password"
 CONFIG = """\
@@ -88,9 +93,26 @@ def up(server: GatewayServer) -> bool:
 
 
 def status_line(server: GatewayServer) -> str:
-    command = [sys.executable, "-m", "gateway", "status", "--admin", f"127.0.0.1:{server.admin_port}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return next(line for line in done.stdout.splitlines() if line.startswith("rate limit store"))
+    shown = commanded(server, "status")
+    return next(line for line in shown.splitlines() if line.startswith("rate limit store"))
+
+
+def commanded(server: GatewayServer, *arguments: str) -> str:
+    """What a command prints that asks this gateway."""
+    return CliRunner().invoke(main, [*arguments, "--admin", f"127.0.0.1:{server.admin_port}"]).output
+
+
+@contextmanager
+def gateways(path: Path, count: int) -> Iterator[list[GatewayServer]]:
+    """So many, started at once."""
+    servers: list[GatewayServer] = []
+    try:
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(lambda _: servers.append(gateway(path, admin="127.0.0.1:0")), range(count)))
+        yield servers
+    finally:
+        for server in servers:
+            server.hurry()
 
 
 def test_two_gateways_share_a_limit(tmp_path: Path) -> None:
@@ -101,10 +123,10 @@ def test_two_gateways_share_a_limit(tmp_path: Path) -> None:
             await asyncio.to_thread(play, backend.port)
 
     def play(port: int) -> None:
-        with Redis(tmp_path, "--requirepass", SECRET) as redis, ExitStack() as stack:
-            path = routes(tmp_path, redis, port)
-            pair = [stack.enter_context(gateway(path, admin="127.0.0.1:0")) for _ in range(2)]
-
+        with (
+            Redis(tmp_path, "--requirepass", SECRET) as redis,
+            gateways(routes(tmp_path, redis, port), 2) as pair,
+        ):
             assert asked(pair, "/all", 5, "PUT") == [403] * 5  # What policies refuse is not counted.
             assert asked(pair, "/all", 6) == [200] * 5 + [429]  # `forward` counts too, and has fewer.
             assert asked(pair, "/answer", 7) == [200] * 5 + [429] * 2
@@ -142,22 +164,13 @@ def test_a_refusal_for_want_of_a_count_has_a_flag_of_its_own(tmp_path: Path) -> 
     with Redis(tmp_path, "--requirepass", SECRET) as redis:
         path = routes(tmp_path, redis, 1, "DENY")
         redis.kill()
-        with gateway(path, admin="127.0.0.1:0") as server:
+        with gateways(path, 1) as (server,):
             assert asked([server], "/answer", 2) == [500, 500]
             assert asked([server], "/own", 1) == [200]
-            command = [
-                sys.executable,
-                "-m",
-                "gateway",
-                "why",
-                "last",
-                "--admin",
-                f"127.0.0.1:{server.admin_port}",
-            ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            why = commanded(server, "why", "last")
 
-    assert "RLSE" in done.stdout
-    assert "rate limit" in done.stdout
+    assert "RLSE" in why
+    assert "rate limit" in why
 
 
 def test_a_reload_keeps_the_connection_and_changes_it_with_the_settings(tmp_path: Path) -> None:

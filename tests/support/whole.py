@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import ssl
 import time
 from contextlib import AsyncExitStack, suppress
@@ -200,7 +201,7 @@ def houses(
             yield house
         finally:
             if hasattr(house, "process"):
-                house.process.stop()
+                house.process.stop(signal.SIGKILL)  # how it ends is for the tests of `gateway run`
             runner.run(stack.aclose())
 
 
