@@ -49,6 +49,8 @@ class Admin:
     def __init__(self, given: str | None) -> None:
         text = given or os.environ.get("GATEWAY_ADMIN") or DEFAULT
         text = text.removeprefix("http://").rstrip("/")
+        if text == "off":
+            raise click.UsageError("GATEWAY_ADMIN is off, so there is nobody to ask; name one with --admin")
         try:
             self.host, self.port = host_port(text)
         except ValueError as error:

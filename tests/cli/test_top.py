@@ -163,6 +163,14 @@ def test_the_port_of_the_requests_is_not_the_admin_listener(tmp_path: Path, comm
     asyncio.run(whole())
 
 
+def test_nobody_is_asked_where_the_admin_listener_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable that turns it off is no address."""
+    monkeypatch.setenv("GATEWAY_ADMIN", "off")
+    result = CliRunner().invoke(main, ["status"])
+
+    assert (result.exit_code, "GATEWAY_ADMIN is off" in result.output) == (2, True)
+
+
 def test_status_shows_ejections_limits_and_listeners(tmp_path: Path) -> None:
     """Who is out and for how long still; how full each limit is."""
 
