@@ -16,6 +16,7 @@ from gateway.export.envoy_hosts import host_lists
 from gateway.export.envoy_keys import key_clusters
 from gateway.export.envoy_listener import Chain, envoy_listener
 from gateway.export.envoy_peers import Demands, peer_filter
+from gateway.export.envoy_policies import typed
 from gateway.export.envoy_security import Judges
 from gateway.export.envoy_table import Tables
 from gateway.export.envoy_tls import Sockets
@@ -90,8 +91,22 @@ def export_envoy(config: Config, paths: Iterable[Path] = ()) -> Export:
     }
     if settings.admin != "off":
         host, port = host_port(settings.admin)
-        bootstrap["admin"] = {"address": {"socket_address": {"address": host, "port_value": port}}}
+        address = {"socket_address": {"address": host, "port_value": port}}
+        bootstrap["admin"] = {"address": address, "ignore_global_conn_limit": True}
+    if settings.limits.connections is not None:
+        bootstrap["overload_manager"] = {
+            "resource_monitors": [_connection_limit(settings.limits.connections)]
+        }
     return Export(bootstrap, tuple(dict.fromkeys(notes)))
+
+
+def _connection_limit(most: int) -> dict[str, Any]:
+    """Of all listeners together."""
+    limit = typed(
+        "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=most,
+    )
+    return {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}
 
 
 def _clusters(config: Config, plan: Plan, sockets: Sockets, notes: list[str]) -> Iterable[dict[str, Any]]:

@@ -123,11 +123,11 @@ def _filter_chains(
     elif settings.trusted_proxies:
         networks = [_network(text) for text in settings.trusted_proxies]
         match = {**wanted, "direct_source_prefix_ranges": networks}
-        filters = _network_filters(name, routes, settings, _trust(networks), chain)
+        filters = [_manager(name, routes, settings, _trust(networks), chain)]
         yield {"filter_chain_match": match, "filters": filters, **common}
     if wanted:
         common["filter_chain_match"] = wanted
-    yield {"filters": _network_filters(name, routes, settings, everybody, chain), **common}
+    yield {"filters": [_manager(name, routes, settings, everybody, chain)], **common}
 
 
 def _trust(networks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -141,30 +141,9 @@ def _trust(networks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _network_filters(
-    name: str,
-    routes: Mapping[str, Any],
-    settings: GatewaySettingsSpec,
-    trust: Mapping[str, Any],
-    chain: Chain,
-) -> list[dict[str, Any]]:
-    manager = _manager(name, routes, settings, trust, chain)
-    most = settings.limits.connections
-    return [manager] if most is None else [_connection_limit(most), manager]
-
-
 def _network(text: str) -> dict[str, Any]:
     address, _, length = text.partition("/")
     return {"address_prefix": address, "prefix_len": int(length or (128 if ":" in address else 32))}
-
-
-def _connection_limit(most: int) -> dict[str, Any]:
-    limit = typed(
-        "filters.network.connection_limit.v3.ConnectionLimit",
-        stat_prefix="connections",
-        max_connections=most,
-    )
-    return {"name": "envoy.filters.network.connection_limit", "typed_config": limit}
 
 
 def _manager(

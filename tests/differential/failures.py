@@ -278,6 +278,12 @@ UNTRIED = (
         "a silent socket is no stalled response; Istio's gateways have no limit at all",
     ),
     Slow(
+        "one connection more than `limits.connections`",
+        "503, and the connection ends",
+        "the connection ends",
+        "a balancer sees who is full",
+    ),
+    Slow(
         "a client certificate with two URIs, or with a SPIFFE ID that is not in canonical form",
         "is nobody's: rules that let a principal in do not, rules that keep one out, or ask for another, do",
         "has every one of its URIs, and its DNS names, as principals",

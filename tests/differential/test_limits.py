@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import envoy
-from support.raw import Raw, Response
+from support.raw import CutOff, Raw, Response
 from support.upstreams import cluster_of, only
 from support.waiting import until
 
@@ -39,9 +39,9 @@ LIMITS: dict[str, dict[str, Any]] = {
 }
 
 
-def configuration(policies: dict[str, dict[str, Any]], port: int) -> str:
-    """A service for each trafficPolicy; all of them are the one backend."""
-    settings = {"admin": "off", "accessLog": {"encoding": "OFF"}, "serverName": "edge"}
+def configuration(policies: dict[str, dict[str, Any]], port: int, **more: Any) -> str:
+    """A service for each trafficPolicy; all of them are the one backend. `more`: of GatewaySettings."""
+    settings = {"admin": "off", "accessLog": {"encoding": "OFF"}, "serverName": "edge", **more}
     documents = [document("GatewaySettings", "s", settings, "gateway.asgi/v1")]
     for name, policy in policies.items():
         entry = {
@@ -53,7 +53,11 @@ def configuration(policies: dict[str, dict[str, Any]], port: int) -> str:
         rule = {"route": [{"destination": {"host": f"{name}.test"}}], "retries": {"attempts": 0}}
         documents += [
             document("ServiceEntry", name, entry),
-            document("DestinationRule", name, {"host": f"{name}.test", "trafficPolicy": policy}),
+            *(
+                [document("DestinationRule", name, {"host": f"{name}.test", "trafficPolicy": policy})]
+                if policy
+                else []
+            ),
             document("VirtualService", name, {"hosts": [f"{name}.test"], "http": [rule]}),
         ]
     return "\n---\n".join(json.dumps(item) for item in documents)
@@ -149,3 +153,35 @@ def test_what_is_too_much_is_refused_alike(tmp_path: Path, name: str) -> None:
             assert compare(Ask.of(), ours, theirs, KNOWN) == []
 
     asyncio.run(main())
+
+
+def test_one_connection_too_many(tmp_path: Path) -> None:
+    """503 here, the end of the connection there; and another one when there is room again."""
+
+    async def one(port: int) -> list[int]:
+        found = []
+        async with Raw(port) as holder:
+            await holder.send(Ask.of(host="a.test").data)
+            found.append((await holder.response()).status)
+            found.append(await status_of(port))
+        async with asyncio.timeout(5):
+            while await status_of(port) != 200:
+                await asyncio.sleep(0.002)
+        return found
+
+    async def status_of(port: int) -> int:
+        try:
+            async with Raw(port) as raw:
+                await raw.send(Ask.of(host="a.test").data)
+                return (await raw.response()).status
+        except (CutOff, ConnectionError):
+            return 0
+
+    async def main() -> tuple[list[int], list[int]]:
+        limits = {"connections": 1}
+        async with theatre(
+            tmp_path, lambda ports: configuration({"a": {}}, ports["one"], limits=limits), ["one"]
+        ) as stage:
+            return await one(stage.ours), await one(stage.theirs)
+
+    assert asyncio.run(main()) == ([200, 503], [200, 0])
