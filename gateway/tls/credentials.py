@@ -126,7 +126,8 @@ class Named:
             if (folder / f"{name}.crt").is_file():
                 return folder / f"{name}.crt", folder / f"{name}.key"
         raise CredentialError(
-            f'credential "{name}" is not there: neither {name}/tls.crt nor {name}.crt is in {self._places()}'
+            f'credential "{name}" is not there: neither {name}/tls.crt nor {name}.crt is in {self._places()}',
+            f"for development: gateway certs init, then issue --name {name} with --dns or --principal",
         )
 
     def _trusted(self, name: str) -> Iterator[tuple[Path, Path | None]]:

@@ -26,6 +26,11 @@ _CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTA
 class CredentialError(Exception):
     """A credential that cannot be used; `str()` names the file and the reason."""
 
+    def __init__(self, reason: str, advice: str | None = None) -> None:
+        super().__init__(reason)
+        self.advice = advice
+        """What to do, where there is something to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Material:

@@ -231,7 +231,7 @@ class _Preparation:
                     held = source.read()
                 except CredentialError as error:
                     held = self.old_materials.get(source)
-                    self._tell(where, str(error), kept=held is not None)
+                    self._tell(where, error, kept=held is not None)
                     if held is None:
                         return None
                 self.materials[source] = held
@@ -245,16 +245,22 @@ class _Preparation:
             try:
                 context = make()
             except CredentialError as error:
-                self._tell(where, str(error), kept=False)
+                self._tell(where, error, kept=False)
                 return None
         self.contexts[key] = context
         return context  # type: ignore[return-value] # keys of servers and clients differ
 
-    def _tell(self, where: Position, reason: str, *, kept: bool) -> None:
+    def _tell(self, where: Position, error: CredentialError, *, kept: bool) -> None:
         code, severity = ("GW282", "warning") if kept else ("GW281", "error")
-        what = f"{reason}; what was there before goes on" if kept else reason
+        what = f"{error}; what was there before goes on" if kept else str(error)
         finding = Finding(
-            *where.where, cast("Severity", severity), code, what, fatal=not kept, length=where.length
+            *where.where,
+            cast("Severity", severity),
+            code,
+            what,
+            error.advice,
+            fatal=not kept,
+            length=where.length,
         )
         self.findings.setdefault((code, what, *where.where), finding)
 

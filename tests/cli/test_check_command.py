@@ -64,6 +64,7 @@ def test_a_missing_certificate_is_an_error(here: Path) -> None:
     result = check()
 
     assert 'error GW281  credential "shop" is not there' in result.output
+    assert "issue --name shop" in result.output
     assert result.exit_code == 1
 
 
