@@ -53,20 +53,21 @@ class Routes:
         method: str,
         url: str = "/",
         *,
+        host: str = "",
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         principal: str = "",
         token: str = "",
         sni: str = "",
         source_ip: str = "127.0.0.1",
     ) -> Decision:
-        """What becomes of a request. `url` is absolute, or a path on the default host.
+        """What becomes of a request. `url` is absolute, or a path on `host`; default: the default host.
 
         `principal`: SPIFFE identity of the client's certificate. `token`: a JWT. `sni`: server name
         of the TLS handshake. `source_ip`: the direct peer. ValueError when that is no request.
         """
         pairs = tuple(headers.items() if hasattr(headers, "items") else headers)
-        if url.startswith("/") and not any(name.lower() == "host" for name, _ in pairs):
-            pairs = (("host", self.host or self._only_host()), *pairs)
+        if not any(name.lower() == "host" for name, _ in pairs) and (host or url.startswith("/")):
+            pairs = (("host", host or self.host or self._only_host()), *pairs)
         question = Question(
             method=method,
             url=url,

@@ -98,10 +98,13 @@ def test_every_method_has_its_word(split: Routes) -> None:
 
 
 def test_the_host_can_be_said(tmp_path: Path) -> None:
-    """By the URL, a header or a default; with several hosts one of them must be."""
+    """By the URL, the request, a header or a default; with several hosts one of them must be."""
     asked = routes(tmp_path, service("reviews", 1) + route("a.test", SPLIT) + route("b.test", SPLIT))
     assert asked.at("a.test").get("/plain").route == "plain"
     assert asked.get("http://b.test/plain").route == "plain"
     assert asked.get("/plain", headers={"Host": "b.test"}).route == "plain"
+    for decision in (asked.get("/plain", host="b.test"), asked.at("a.test").get("/plain", host="b.test")):
+        assert decision.explanation.choice is not None
+        assert decision.explanation.choice.host.name == "b.test"
     with pytest.raises(ValueError, match=r"which host.*a.test, b.test"):
         asked.get("/plain")
