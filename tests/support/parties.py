@@ -70,6 +70,9 @@ class Pipe(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return len(self.buffer)
 
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return HIGH_WATER // 4, HIGH_WATER
+
     def can_write_eof(self) -> bool:
         return True
 

@@ -250,6 +250,40 @@ def test_an_answer_that_came_in_time_is_not_cut_off_by_its_timeout() -> None:
     _played(main)
 
 
+def test_a_tunnel_to_a_client_that_was_full_already_holds_the_backend_back() -> None:
+    """The 101 itself may be what fills it, before the tunnel has the transport."""
+
+    async def main(world: World) -> None:
+        client = world.clients[0]
+        client.ask("GET", "/", 0)
+        offer = b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+        key = b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        client.outbox = client.outbox[:-2] + offer + key + b"\r\n"
+        client.deliver()
+        await world.turn(6)
+        client.stuck = True
+        client.buffer = b"x" * (HIGH_WATER - 10)
+        (link,) = world.links
+        link.requests.clear()
+        link.inbox.append(b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+        link.deliver()
+        await world.turn(3)
+        assert client.paused
+        assert not link.reading
+        client.flow()
+        assert link.reading
+        assert not client.protocol.owner.write_paused
+        link.inbox.append(b"hello")
+        link.deliver()
+        assert client.taken.endswith(b"\r\n\r\nhello")
+        client.taken.clear()
+        client.asked.clear()
+        client.reset()
+        await world.turn(3)
+
+    _played(main)
+
+
 async def _warm(world: World) -> None:
     """Leaves idle connections to all backends, so that no request needs a task."""
     (cluster,) = world.registry.clusters.values()
