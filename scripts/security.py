@@ -100,7 +100,7 @@ start. The whole corpus is played against both of uvicorn's own parsers as well;
 (two lengths, a length and an encoding, broken chunks) is refused on all of them.
 
 Only our own server gives (`security/test_exam_more.py::test_plain_uvicorn_gives_what_only_a_server_can` plays them against a plain
-`uvicorn gateway.app:app`): deadlines of heads and bodies, limits before the head is complete, refusal of unknown upgrades and
+`uvicorn gateway.app:app`): deadlines of heads, deadlines and least rates of bodies, limits before the head is complete, refusal of unknown upgrades and
 of HTTP/1.0, one answer to each pipelined request, `Expect` judged, absolute-form judged by its authority (httptools drops it), and TLS of Gateway documents.
 
 | case | `gateway run` | httptools | h11 |
