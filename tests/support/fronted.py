@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from support.inloop import serving
 from support.stage import SETTINGS
 
@@ -43,3 +47,33 @@ async def served(
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
         yield client
+
+
+ALL_TO_APP = (
+    TO_APP
+    % """
+  - name: app
+    match: [{uri: {prefix: /v1/}}]
+    rewrite: {uri: /}
+    headers: {request: {set: {x-stage: test}}, response: {add: {x-seen: "yes"}}}
+    route: [{destination: {host: app.local}}]"""
+)
+
+
+async def told(request: Request) -> Response:
+    """Tells what it was asked."""
+    body = await request.body()
+    caller = getattr(request.state, "gateway", None)
+    return JSONResponse(
+        {
+            "path": request.url.path,
+            "stage": request.headers.get("x-stage"),
+            "body": len(body),
+            "route": caller.route if caller is not None else None,
+            "client": request.client and request.client.host,
+        }
+    )
+
+
+def starlette(*routes: Route, **more: Any) -> Starlette:
+    return Starlette(routes=[*routes, Route("/{rest:path}", told, methods=["GET", "POST"])], **more)

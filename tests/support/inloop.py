@@ -8,12 +8,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+TICK = 0.1
+"""Seconds, as in uvicorn."""
 
 
 class _Server(uvicorn.Server):
@@ -22,12 +27,38 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.settled = asyncio.Event()
+        self._leaving = asyncio.Event()
+
+    def leave(self, *, force: bool) -> None:
+        """Ends it now, not at the next tick."""
+        self.should_exit, self.force_exit = True, force
+        self._leaving.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
         finally:
             self.settled.set()
+
+    async def main_loop(self) -> None:
+        for counter in count():
+            if await self.on_tick(counter):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), TICK)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self.force_exit:
+            await super().shutdown(sockets)
+            return
+        for server in self.servers:
+            server.close()
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()
+        await self.lifespan.shutdown()
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        await until(lambda: not self.server_state.connections)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -52,8 +83,7 @@ async def serving(app: Any, *, force: bool = False, **options: Any) -> AsyncIter
                 raise RuntimeError("the server did not start")
             yield listening.getsockname()[1]
         finally:
-            server.should_exit = True
-            server.force_exit = force
+            server.leave(force=force)
             await task
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from support.stage import Backend, Call, Stage
+from support.stage import Backend, Call, Stage, route
 
 if TYPE_CHECKING:
     from gateway.upstream import Cluster
@@ -198,3 +198,12 @@ async def many(gateway: Stage, count: int, connections: int = 8, **how: Any) -> 
 
     await asyncio.gather(*(client() for _ in range(connections)))
     return found
+
+
+def retrying(fields: str, more: str = "") -> str:
+    """The route of `reviews` with these retries."""
+    return route("reviews", forwards(f", retries: {{{fields}}}{more}"))
+
+
+HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
+"""Short enough to be held until it is whole."""

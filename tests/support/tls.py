@@ -20,6 +20,9 @@ from gateway.tls import Store
 PORT = 8443
 """In documents; where it really listens is the kernel's choice."""
 PATIENCE = 10.0
+SIMPLE = "hosts: ['*'], tls: {mode: SIMPLE, credentialName: shop}"
+MUTUAL = "hosts: ['*'], tls: {mode: MUTUAL, credentialName: shop%s}"
+OPTIONAL = "hosts: ['*'], tls: {mode: OPTIONAL_MUTUAL, credentialName: shop}"
 
 
 def gateway_document(*servers: str) -> str:

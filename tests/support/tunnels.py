@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from support.raw import Raw
+from support.scripted import forwards
+from support.stage import route, service
 from support.waiting import until
 
 from gateway.exchange.splice import End
@@ -84,3 +86,8 @@ async def idle(stage: Stage) -> None:
     clusters = stage.gateway.control.snapshot.clusters.values()
     tunnels = spine.tunnels
     await until(lambda: not (tunnels.taken or tunnels.open or any(each.pool.active() for each in clusters)))
+
+
+def to(port: int, more: str = "") -> str:
+    """A configuration that takes everything for `reviews` to one port; `more`: fields of the route."""
+    return service("reviews", port) + route("reviews", forwards(more))

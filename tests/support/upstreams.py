@@ -18,6 +18,7 @@ from gateway.upstream.connect import open_connection
 from gateway.upstream.pool import Pool
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 """Runs a test on both event loops."""
@@ -71,6 +72,7 @@ async def failure(awaited: Coroutine[Any, Any, Any]) -> UpstreamError:
 
 __all__ = [
     "GET",
+    "HELLO",
     "LOOPS",
     "Run",
     "ask",

@@ -17,13 +17,6 @@ from gateway.tls import identify, tls_extension
 from gateway.tls.certificate import Unreadable, parsed
 
 
-@pytest.fixture
-def certs(tmp_path: Path) -> Certs:
-    made = Certs(tmp_path / "certs")
-    made.put("shop", leaf(dns_names=("shop.test",)), authority())
-    return made
-
-
 async def stock(context: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
     """The server's side of a connection under a context that is not ours, as uvicorn makes one."""
     seen: asyncio.Future[ssl.SSLObject] = asyncio.get_running_loop().create_future()

@@ -8,22 +8,13 @@ from pathlib import Path
 
 import pytest
 from support.certificates import SLEEP, Certs, authority, leaf
-from support.tls import TlsListener, tls_listener
+from support.tls import MUTUAL, TlsListener, tls_listener
 from support.upstreams import LOOPS, Run
 from support.waiting import until
 
 from gateway.control import Control
 from gateway.tls import mint
 from gateway.tls.contexts import ClientContext
-
-MUTUAL = "hosts: ['*'], tls: {mode: MUTUAL, credentialName: shop%s}"
-
-
-@pytest.fixture
-def certs(tmp_path: Path) -> Certs:
-    made = Certs(tmp_path / "certs")
-    made.put("shop", leaf(dns_names=("shop.test",)), authority())
-    return made
 
 
 def renew(it: TlsListener) -> list[str]:

@@ -34,13 +34,6 @@ spec:
 """
 
 
-@pytest.fixture
-def certs(tmp_path: Path) -> Certs:
-    made = Certs(tmp_path / "certs")
-    made.put("shop", leaf(dns_names=("shop.test",)), authority())
-    return made
-
-
 def routes(folder: Path, mode: str) -> tuple[Path, int, int]:
     """The document, its TLS port and its plain one."""
     path, secure, plain = folder / "routes.yaml", free_port(), free_port()

@@ -7,14 +7,12 @@ from dataclasses import replace
 
 import pytest
 from support.backend import RecordingBackend, SilentPort, dead_port
-from support.upstreams import GET, ask, cluster_of, failure, only, settled
+from support.upstreams import GET, HELLO, ask, cluster_of, failure, only, settled
 
 from gateway.http.flags import Flag
 from gateway.upstream import NO_BODY, Cluster, UpstreamError
 from gateway.upstream.breaker import Breaker, overflow
 from gateway.upstream.cluster_config import UNLIMITED, RetryShare
-
-HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 def gauges(cluster: Cluster) -> dict[str, tuple[bool, int]]:

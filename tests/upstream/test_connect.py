@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 from support.backend import RecordingBackend, SilentPort, dead_port
 from support.clock import FakeClock
-from support.upstreams import GET, LOOPS, Run, ask, cluster_of, failure, only, settled
+from support.upstreams import GET, HELLO, LOOPS, Run, ask, cluster_of, failure, only, settled
 
 from gateway.http.flags import Flag
 from gateway.upstream.cluster_config import ClusterConfig, Keepalive
 from gateway.upstream.connect import open_connection
 from gateway.upstream.pool import Pool
-
-HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 def descriptors() -> set[str]:

@@ -12,7 +12,7 @@ from support.backend import RecordingBackend
 from support.clock import FakeClock, FakeSleep
 from support.dns import ScriptedResolver
 from support.documents import config_of
-from support.upstreams import GET, ask, failure, settled
+from support.upstreams import GET, HELLO, ask, failure, settled
 from test_rules import rule
 from test_services import entry, settings
 
@@ -20,8 +20,6 @@ from gateway.http.flags import Flag
 from gateway.upstream import NO_BODY, Cluster, Endpoint, Registry, plan
 from gateway.upstream.balancer import HashBalancer
 from gateway.upstream.registry import SHORTEST_SWEEP, SWEEP
-
-HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 def service(*ports: int, host: str = "reviews") -> str:

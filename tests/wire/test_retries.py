@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.backend import dead_port
 from support.scripted import (
+    HALF,
     RESET,
     Asked,
     Cut,
@@ -19,9 +19,9 @@ from support.scripted import (
     cluster,
     forwards,
     line,
-    lines,
     many,
     reply,
+    retrying,
     rule,
     scripted,
     status,
@@ -31,11 +31,6 @@ from support.stage import Backend, Call, route, service, stage
 from support.upstreams import settled
 
 SEED = Path(__file__).parent.parent / "config" / "seed"
-
-
-def retrying(fields: str, more: str = "") -> str:
-    """The route of `reviews` with these retries."""
-    return route("reviews", forwards(f", retries: {{{fields}}}{more}"))
 
 
 def test_a_503_is_repeated_and_each_try_says_which_it_is(tmp_path: Path) -> None:
@@ -180,10 +175,6 @@ def test_a_body_that_is_too_long_to_keep_is_sent_once_and_the_log_says_so(tmp_pa
     asyncio.run(main())
 
 
-HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
-"""Short enough to be held until it is whole."""
-
-
 def test_nothing_is_repeated_once_a_byte_went_downstream(tmp_path: Path) -> None:
     async def main() -> None:
         backend = scripted(Cut(b"HTTP/1.1 200 OK\r\ncontent-length: 16385\r\n\r\nhalf"), reply(200))
@@ -196,107 +187,6 @@ def test_nothing_is_repeated_once_a_byte_went_downstream(tmp_path: Path) -> None
                 assert answer.endswith(b"\r\n\r\nhalf")
                 assert len(backend.asked) == 1
                 assert told(gateway)[1:] == ("UPE", "upstream_reset_after_response_started{protocol_error}")
-
-    asyncio.run(main())
-
-
-def test_an_answer_held_until_it_is_whole_is_repeated_when_it_breaks_off(tmp_path: Path) -> None:
-    """Nothing of it went downstream, so the client sees a whole one, or an error."""
-
-    async def main() -> None:
-        cut = Cut(HALF, reset=True)
-        backend = scripted(cut, reply(200, b"the whole"), cut)
-        async with backend.running():
-            config = service("reviews", backend.port) + retrying("attempts: 1, retryOn: reset, backoff: 1ms")
-            async with stage(tmp_path, config) as gateway:
-                assert (await gateway.get()).endswith(b"\r\n\r\nthe whole")
-                assert [asked.number for asked in backend.asked] == ["1", "2"]
-                answer = await gateway.get()
-                assert answer.startswith(b"HTTP/1.1 502 ")
-                assert answer.endswith(b"retried and the latest reset reason: protocol error")
-                last = lines(gateway)[-1]
-                assert set(last["response_flags"].split(",")) == {"UPE", "URX"}
-                assert (
-                    last["response_code_details"]
-                    == "upstream_reset_before_response_started{protocol_error|body_cut_off}"
-                )
-
-    asyncio.run(main())
-
-
-def test_holding_can_be_turned_off(tmp_path: Path) -> None:
-    async def main() -> None:
-        backend = scripted(Cut(HALF), reply(200))
-        async with backend.running():
-            config = service("reviews", backend.port) + retrying("attempts: 3, retryOn: reset, backoff: 1ms")
-            async with stage(tmp_path, config, settings="  limits: {responseHoldBytes: 0}") as gateway:
-                assert (await gateway.get()).endswith(b"\r\n\r\nhalf")
-                assert len(backend.asked) == 1
-
-    asyncio.run(main())
-
-
-def test_a_held_answer_comes_back_byte_for_byte(tmp_path: Path) -> None:
-    """Compressed, in two pieces, with a header that only matters to the client."""
-    body = gzip.compress(os.urandom(4096), mtime=0)
-
-    async def play(call: Call) -> None:
-        await call.head()
-        whole = reply(200, body, "content-encoding: gzip\r\nvary: accept-encoding\r\n")
-        await call.send(whole[:-1])
-        cut.set()
-        await seen.wait()
-        await call.send(whole[-1:])
-        await call.head()
-
-    async def main() -> None:
-        async with Backend(play).running() as backend:
-            config = service("reviews", backend.port) + route("reviews", forwards())
-            async with stage(tmp_path, config) as gateway:
-                asked = asyncio.ensure_future(gateway.get())
-                await cut.wait()
-                await settled(lambda: any(item.response_started for item in cluster(gateway).pool.open))
-                assert not asked.done()
-                seen.set()
-                head, _, got = (await asked).partition(b"\r\n\r\n")
-                assert got == body
-                assert b"\r\ncontent-encoding: gzip\r\n" in head
-                assert b"\r\nvary: accept-encoding\r\n" in head
-
-    cut, seen = asyncio.Event(), asyncio.Event()
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    ("method", "head"),
-    [
-        ("GET", b"HTTP/1.1 200 OK\r\ncontent-length: 16385\r\n\r\n"),
-        ("GET", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
-        ("GET", b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"),
-        ("GET", b"HTTP/1.1 204 No Content\r\ncontent-length: 9\r\n\r\n"),
-        ("GET", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n"),
-        ("HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"),
-    ],
-)
-def test_what_is_long_or_endless_or_has_no_body_is_passed_on_at_once(
-    tmp_path: Path, method: str, head: bytes
-) -> None:
-    """The backend sends no more than this head until the client has it."""
-
-    async def play(call: Call) -> None:
-        await call.head()
-        await call.send(head)
-        await call.reader.read()
-
-    async def main() -> None:
-        async with Backend(play).running() as backend:
-            config = service("reviews", backend.port) + route("reviews", forwards())
-            async with stage(tmp_path, config) as gateway:
-                reader, writer = await gateway.connect()
-                writer.write(f"{method} / HTTP/1.1\r\nHost: reviews\r\n\r\n".encode())
-                got = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-                assert got.startswith(head[:12])
-                writer.close()
 
     asyncio.run(main())
 
@@ -397,121 +287,6 @@ def test_a_post_that_no_backend_saw_is_sent_elsewhere(tmp_path: Path) -> None:
                 ]
                 assert {status(answer) for answer in answers} == {200}
                 assert [asked.body for asked in backend.asked] == [b"hi"] * 40
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(("connections", "count"), [(1, 260), (2, 260), (4, 260), (16, 400), (64, 600)])
-def test_while_everything_fails_retries_are_a_fifth(tmp_path: Path, connections: int, count: int) -> None:
-    """The budget that is on by default: 20 % of the requests, what the reserve has paid for included.
-
-    It holds whatever the machine makes of the concurrency. The share of what is in flight does not: it lets
-    three retries pass beside any number of requests, so a few of these that are slow to come get more.
-    """
-
-    async def main() -> None:
-        backends = [scripted(reply(503)) for _ in range(2)]
-        async with backends[0].running(), backends[1].running():
-            config = service("reviews", *(backend.port for backend in backends)) + retrying(
-                "attempts: 3, retryOn: 5xx, backoff: 1ms"
-            )
-            async with stage(tmp_path, config) as gateway:
-                statuses = await many(gateway, count, connections=connections)
-                assert statuses == [503] * count
-                tries = Counter(asked.number for backend in backends for asked in backend.asked)
-                assert tries["1"] == count
-                assert count < tries.total() <= 1.2 * count
-                assert tries.keys() <= {"1", "2", "3", "4"}
-                if connections == 1:
-                    assert tries.total() >= 1.17 * count
-
-    asyncio.run(main())
-
-
-def test_the_limit_over_time_can_be_turned_off_alone(tmp_path: Path) -> None:
-    """Then one request at a time has all its retries, as under Envoy's budget."""
-
-    async def main() -> None:
-        backend = scripted(reply(503))
-        async with backend.running():
-            config = service("reviews", backend.port) + retrying("attempts: 3, retryOn: 5xx, backoff: 1ms")
-            off = "  retryBudget: {overTime: {enabled: false}}"
-            async with stage(tmp_path, config, settings=off) as gateway:
-                await many(gateway, 20, connections=1)
-                assert len(backend.asked) == 20 * 4
-
-    asyncio.run(main())
-
-
-def test_a_retry_budget_of_a_rule_is_istios_alone(tmp_path: Path) -> None:
-    async def main() -> None:
-        backend = scripted(reply(503))
-        async with backend.running():
-            config = (
-                service("reviews", backend.port)
-                + retrying("attempts: 3, retryOn: 5xx, backoff: 1ms")
-                + rule("reviews", "{retryBudget: {}}")
-            )
-            async with stage(tmp_path, config) as gateway:
-                await many(gateway, 20, connections=1)
-                assert len(backend.asked) == 20 * 4
-                assert cluster(gateway).pool.retries_left(0) is None
-
-    asyncio.run(main())
-
-
-def test_an_occasional_failure_is_repeated_until_it_is_none(tmp_path: Path) -> None:
-    """One request in fifteen needs three retries; few requests, one at a time."""
-
-    async def main() -> None:
-        backend = Scripted(
-            lambda asked: reply(503 if asked.target == "/bad" and asked.number != "4" else 200)
-        )
-        async with backend.running():
-            config = service("reviews", backend.port) + retrying("attempts: 3, retryOn: 5xx, backoff: 1ms")
-            async with stage(tmp_path, config) as gateway:
-                for number in range(60):
-                    assert status(await gateway.get("/good" if number % 15 else "/bad")) == 200
-                assert len(backend.asked) == 60 + 4 * 3
-
-    asyncio.run(main())
-
-
-def test_a_retry_that_the_requests_have_not_earned_is_refused_and_said_so(tmp_path: Path) -> None:
-    async def main() -> None:
-        backend = scripted(reply(503))
-        async with backend.running():
-            config = service("reviews", backend.port) + retrying("attempts: 1, retryOn: 5xx, backoff: 1ms")
-            reserve = "  retryBudget: {overTime: {reserve: 1}}"
-            async with stage(tmp_path, config, settings=reserve) as gateway:
-                assert cluster(gateway).pool.retries_left(0) == 1
-                assert [status(await gateway.get()) for _ in range(2)] == [503, 503]
-                assert [told["response_flags"] for told in lines(gateway)] == ["URX", "UO"]
-                assert len(backend.asked) == 3
-                assert cluster(gateway).pool.retries_left(0) == 0
-
-    asyncio.run(main())
-
-
-def test_a_refused_retry_passes_the_failure_on_and_is_flagged(tmp_path: Path) -> None:
-    """`maxRetries: 1`: the second of two that fail together is not repeated."""
-
-    async def main() -> None:
-        backend = scripted(reply(503), reply(503), reply(200))
-        async with backend.running():
-            config = (
-                service("reviews", backend.port)
-                + retrying("attempts: 2, retryOn: 5xx, backoff: 100ms")
-                + rule("reviews", "{connectionPool: {http: {maxRetries: 1}}}")
-            )
-            async with stage(tmp_path, config) as gateway:
-                backend.gate.clear()
-                both = asyncio.gather(gateway.get(), gateway.get())
-                await settled(lambda: backend.under_way == 2)
-                backend.gate.set()
-                assert sorted(map(status, await both)) == [200, 503]
-                flags = {json_line["response_flags"] for json_line in lines(gateway)}
-                assert flags == {"-", "UO"}
 
     asyncio.run(main())
 
