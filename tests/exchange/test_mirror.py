@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.backend import RecordingBackend, SilentPort, dead_port
-from support.upstreams import cluster_of, only, settled
+from support.upstreams import cluster_of, only
+from support.waiting import until
 
 from gateway.exchange.mirror import DRAINED_BYTES, Shadows, shadow_authority, shadow_head, wanted
 from gateway.routing.policies import MILLION, Mirror
@@ -155,7 +156,7 @@ def test_every_chosen_mirror_gets_the_whole_request() -> None:
             head = HEAD.replace(b"GET", b"POST")[:-2] + b"content-length: 6\r\n\r\n"
             assert shadows.offer(mirrors, 7_500_000, head, [b"abc", b"def"], method="POST") == 2
             assert shadows.under_way == 2
-            await settled(lambda: shadows.sent == 2)
+            await until(lambda: shadows.sent == 2)
             for backend in (one, three):
                 link = await backend.link()
                 assert await link.receive(b"abcdef") == shadow_head(head, 6) + b"abcdef"
@@ -174,7 +175,7 @@ def test_connections_to_mirrors_are_used_again() -> None:
             shadows = Shadows()
             for number in range(1, 4):
                 assert shadows.offer([mirror(cluster)], 0, HEAD, method="GET") == 1
-                await settled(lambda wanted=number: shadows.sent == wanted)  # type: ignore[misc]
+                await until(lambda wanted=number: shadows.sent == wanted)  # type: ignore[misc]
             assert len(backend.links) == 1
             assert only(cluster).active == 0
             close(cluster)
@@ -192,7 +193,7 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
             link = await backend.link()
             await link.receive(b"\r\n\r\n")
             sending = asyncio.ensure_future(link.send(*[bytes(DRAINED_BYTES)] * 2))
-            await settled(lambda: shadows.sent == 1)
+            await until(lambda: shadows.sent == 1)
             await link.gone.wait()
             await sending
             assert (cluster.pool.connections, only(cluster).active) == (0, 0)
@@ -219,7 +220,7 @@ def test_no_mirror_is_an_error_for_anybody() -> None:
             for cluster, each in zip(clusters, mirrors, strict=True):
                 cluster.outlier = seen  # type: ignore[assignment]
                 assert shadows.offer([each], 0, HEAD, method="GET") == 1
-            await settled(lambda: not shadows.under_way)
+            await until(lambda: not shadows.under_way)
             outcomes = {id(copy.mirror): (copy.status, copy.flag and str(copy.flag)) for copy in told}
             assert [outcomes[id(each)] for each in mirrors] == [(0, "UF"), (0, "UH"), (0, "UPE"), (500, None)]
             assert counts(shadows) == (4, 1, 0, 3)
@@ -238,7 +239,7 @@ def test_a_copy_ends_at_the_timeout_of_its_route() -> None:
             cluster.outlier = seen  # type: ignore[assignment]
             shadows = Shadows(clock=lambda: 7.0)
             shadows.offer([mirror(cluster)], 0, HEAD, method="GET", timeout=0.05)
-            await settled(lambda: shadows.failed == 1)
+            await until(lambda: shadows.failed == 1)
             assert seen.seen == [(0, "UT")]
             await (await backend.link()).closed()
             assert (cluster.pool.connections, only(cluster).active) == (0, 0)
@@ -252,7 +253,7 @@ def test_breakers_hold_for_copies_too() -> None:
             cluster = cluster_of(backend.port, max_pending_requests=1)
             shadows = Shadows()
             shadows.offer([mirror(cluster), mirror(cluster)], 0, HEAD, method="GET")
-            await settled(lambda: shadows.failed == 1)
+            await until(lambda: shadows.failed == 1)
             assert cluster.pool.overflows == 1
             await shadows.close()
 
@@ -271,12 +272,12 @@ def test_a_slow_mirror_gets_no_more_than_so_many_copies() -> None:
             started = [shadows.offer([mirror(held)], 0, HEAD, method="GET") for _ in range(5)]
             assert started == [1, 1, 1, 0, 0]
             assert shadows.offer([mirror(free)], 0, HEAD, method="GET") == 1
-            await settled(lambda: shadows.sent == 1)
+            await until(lambda: shadows.sent == 1)
             for number in range(3):
                 link = await slow.link(number)
                 await link.receive(b"\r\n\r\n")
                 await link.send(OK)
-            await settled(lambda: not shadows.under_way)
+            await until(lambda: not shadows.under_way)
             assert counts(shadows) == (6, 4, 2, 0)
             assert shadows.offer([mirror(held)], 0, HEAD, method="GET") == 1
             await shadows.close()

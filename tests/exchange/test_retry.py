@@ -23,7 +23,8 @@ from support.outcomes import (
     judge,
     policy,
 )
-from support.upstreams import cluster_of, settled
+from support.upstreams import cluster_of
+from support.waiting import until
 
 from gateway.config.http_policies import RETRY_TOKENS, HTTPRetry
 from gateway.exchange.retry import (
@@ -372,7 +373,7 @@ def test_a_connect_that_is_tried_elsewhere_is_no_accepted_connection() -> None:
         with SilentPort() as silent:
             cluster = cluster_of(silent, retry_budget=RetryShare(20.0, 0, 1.0))
             opening = asyncio.ensure_future(cluster.connect(cluster.endpoints[0]))
-            await settled(lambda: cluster.pool.connections == 1)
+            await until(lambda: cluster.pool.connections == 1)
             assert not cluster.pool.forgives()
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)

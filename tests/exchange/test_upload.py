@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.backend import Link, RecordingBackend
-from support.upstreams import cluster_of, only, settled
+from support.upstreams import cluster_of, only
+from support.waiting import until
 
 from gateway.exchange.replay import Replay
 from gateway.exchange.upload import Upload
@@ -121,7 +122,7 @@ def test_a_first_try_gets_the_body_as_it_comes() -> None:
         s.client.send(b"cde", more=False)
         await link.receive(b"abcde")
         assert link.received == HEAD + b"abcde"
-        await settled(lambda: s.told.events == ["complete"])
+        await until(lambda: s.told.events == ["complete"])
         assert (s.upload.complete, s.told.bytes_received) == (True, 5)
         connection.abort()
 
@@ -136,10 +137,10 @@ def test_a_second_try_gets_what_was_kept_and_then_what_comes() -> None:
         s.upload.pause()
         first.abort()
         s.client.send(b"def")
-        await settled(lambda: s.told.bytes_received == 6)
+        await until(lambda: s.told.bytes_received == 6)
         assert s.upload.replayable
         second, two = await s.attempt()
-        await settled(lambda: body(two) == b"abcdef")
+        await until(lambda: body(two) == b"abcdef")
         s.client.send(b"ghi", more=False)
         await two.receive(b"0\r\n\r\n")
         assert body(two) == b"abcdefghi"
@@ -191,7 +192,7 @@ def test_a_body_that_was_not_begun_is_kept_from_its_first_byte() -> None:
         s.upload.pause()
         first.abort()
         s.client.send(b"late")
-        await settled(lambda: s.told.bytes_received == 4)
+        await until(lambda: s.told.bytes_received == 4)
         second, two = await s.attempt()
         s.client.send(b"r", more=False)
         await two.receive(b"0\r\n\r\n")
@@ -239,7 +240,7 @@ def test_a_body_that_outgrows_the_buffer_between_tries_is_stuck() -> None:
         s.upload.pause()
         first.abort()
         s.client.send(b"de")
-        await settled(lambda: s.told.events == ["stuck"])
+        await until(lambda: s.told.events == ["stuck"])
         s.client.send(b"never read")
         await asyncio.sleep(0)
         assert s.client.taken == 2
@@ -260,7 +261,7 @@ def test_what_does_not_fit_waits_until_the_kept_part_is_sent() -> None:
             upload.attach(first)
             client.send(big[: len(big) // 2])
             client.send(big[len(big) // 2 :])
-            await settled(lambda: told.bytes_received == len(big))
+            await until(lambda: told.bytes_received == len(big))
             upload.pause()
             first.abort()
             cluster = cluster_of(slow.port)
@@ -269,7 +270,7 @@ def test_what_does_not_fit_waits_until_the_kept_part_is_sent() -> None:
             upload.attach(second)
             client.send(b"too much")
             client.send(b" and more", more=False)
-            await settled(lambda: client.taken == 3)
+            await until(lambda: client.taken == 3)
             assert upload.replayable
             link = await slow.link()
             link.listen()
@@ -286,11 +287,11 @@ def test_a_client_that_leaves_between_tries_is_noticed() -> None:
     async def scene(s: Scene) -> None:
         first, _ = await s.attempt()
         s.client.send(b"a")
-        await settled(lambda: s.told.bytes_received == 1)
+        await until(lambda: s.told.bytes_received == 1)
         s.upload.pause()
         first.abort()
         s.client.leave()
-        await settled(lambda: s.told.events == ["gone"])
+        await until(lambda: s.told.events == ["gone"])
 
     played(scene, replay=Replay())
 
@@ -303,10 +304,10 @@ def test_a_connection_that_dies_does_not_end_the_reading() -> None:
         s.client.send(b"a")
         await one.receive(b"a\r\n")
         one.reset()
-        await settled(lambda: first.closed)
+        await until(lambda: first.closed)
         s.client.send(b"b")
         s.client.send(b"c", more=False)
-        await settled(lambda: s.told.events == ["complete"])
+        await until(lambda: s.told.events == ["complete"])
         s.upload.pause()
         first.abort()
         second, two = await s.attempt()

@@ -186,7 +186,7 @@ _BY_HAND = (
     row("D14", "a retry storm", "retries are a fifth", "wire/test_retry_budgets::test_while_everything_fails_retries_are_a_fifth", "exchange/test_retry::test_a_backend_that_says_it_is_overloaded_is_left_alone"),
     row("D15", "a POST that a backend may have seen", "not repeated unless it is named", "wire/test_retries::test_a_post_that_a_backend_may_have_seen_is_repeated_only_when_named"),
     row("D16", "a long upload on a route with retries", "bounded; sent once", "wire/test_retries::test_a_body_that_is_too_long_to_keep_is_sent_once_and_the_log_says_so"),
-    row("D17", "clients that leave at every stage", "nothing leaks", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing", "wire/test_exchange::test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing"),
+    row("D17", "clients that leave at every stage", "nothing leaks", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool_counts::test_clients_that_leave_at_every_stage_leak_nothing", "wire/test_exchange::test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing"),
     row("D18", "an idle connection that closes under a request", "repeated once where that is safe", "wire/test_exchange::test_an_idle_connection_that_closes_under_a_request_costs_it_nothing", "exchange/test_retry::test_a_post_survives_a_stale_connection_only_before_its_body"),
     row("D19", "slow mirrors; credentials in copies", "bounded; removed", "security/test_exam_more::test_a_copy_holds_no_credential", "wire/test_mirrors::test_a_slow_mirror_holds_nobody_up_and_gets_a_bounded_number", "wire/test_mirrors::test_a_mirror_gets_the_whole_request_without_its_credentials"),
     row("D20", "faults ordered by a client's header", "removed, unheard", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
@@ -227,7 +227,7 @@ _BY_HAND = (
     row("F08", "Hosts and targets that no parser refuses", "400", "http/test_host::test_anything_else_is_no_authority"),
     row("F09", "uvicorn believes loopback", "taken off; `trustedProxies` decides", "security/test_exam_more::test_uvicorn_with_h11_says_what_it_lacks", "server/test_hook::test_uvicorn_uses_our_protocol_or_says_why_not", "exchange/test_trust::test_nobody_is_trusted_by_default"),
     row("F10", "responses that crash the server", "sanitized", "server/test_response::test_framing_and_persistence_are_the_connections_affair", "wire/test_exchange::test_head_and_not_modified_have_no_body"),
-    row("F11", "a pool slot lost when a request is cancelled", "none is", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool::test_clients_that_leave_at_every_stage_leak_nothing"),
+    row("F11", "a pool slot lost when a request is cancelled", "none is", "security/test_exam_limits::test_d17_f11_clients_that_leave_leak_nothing", "upstream/test_pool_counts::test_clients_that_leave_at_every_stage_leak_nothing"),
     row("F12", "what other Python proxies forward", "removed or refused", "security/test_exam_corpus::test_claims_of_nobody_are_dropped"),
     # -- our own
     row("I01", "a kept-out host with a port", "403", "security/test_exam_invented::test_i01_a_kept_out_host_is_kept_out_on_any_port"),

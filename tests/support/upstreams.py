@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import uvloop
 from support.clock import FakeClock
-from support.waiting import until as settled
 
 from gateway.upstream import NO_BODY, Cluster, ClusterConfig, Connection, Endpoint, UpstreamError
 from gateway.upstream.balancer import balance
@@ -32,6 +31,17 @@ def cluster_of(*ports: int, clock: Callable[[], float] | None = None, **settings
     pool.follow(config)
     members = [(pool.endpoint("127.0.0.1", port), 1) for port in ports]
     return Cluster(config, pool, balance(config.policy, config.table_size, members, Random(1), None))
+
+
+def counts(cluster: Cluster) -> tuple[int, int, int, int]:
+    """Connections and pending requests of the pool; active requests and waiters of its endpoints."""
+    endpoints = cluster.endpoints
+    return (
+        cluster.pool.connections,
+        cluster.pool.pending,
+        sum(endpoint.active for endpoint in endpoints),
+        sum(len(endpoint.waiters) for endpoint in endpoints),
+    )
 
 
 def only(cluster: Cluster) -> Endpoint:
@@ -78,9 +88,9 @@ __all__ = [
     "ask",
     "cluster_of",
     "connect",
+    "counts",
     "failure",
     "only",
     "open_connection",
     "rest",
-    "settled",
 ]

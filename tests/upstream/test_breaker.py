@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 from support.backend import RecordingBackend, SilentPort, dead_port
-from support.upstreams import GET, HELLO, ask, cluster_of, failure, only, settled
+from support.upstreams import GET, HELLO, ask, cluster_of, failure, only
+from support.waiting import until
 
 from gateway.http.flags import Flag
 from gateway.upstream import NO_BODY, Cluster, UpstreamError
@@ -106,7 +107,7 @@ def test_requests_wait_for_a_connection_only_up_to_max_pending() -> None:
             endpoint = only(cluster)
             held = await cluster.acquire(endpoint)
             waiting = [asyncio.ensure_future(cluster.acquire(endpoint)) for _ in range(2)]
-            await settled(lambda: cluster.pool.pending == 2)
+            await until(lambda: cluster.pool.pending == 2)
             assert gauges(cluster) == {
                 "max_connections": (True, 0),
                 "max_pending_requests": (True, 0),
@@ -132,7 +133,7 @@ def test_a_request_counts_as_pending_while_its_connection_is_opened() -> None:
         with SilentPort() as port:
             cluster = cluster_of(port, max_connections=100, max_pending_requests=1)
             opening = asyncio.ensure_future(cluster.acquire(only(cluster)))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             error = await failure(cluster.acquire(only(cluster)))
             assert error.flag is Flag.UPSTREAM_OVERFLOW
             opening.cancel()
@@ -162,7 +163,7 @@ def test_a_waiting_request_gets_the_only_connection_within_max_requests() -> Non
             endpoint = only(cluster)
             first = await cluster.acquire(endpoint)
             second = asyncio.ensure_future(cluster.acquire(endpoint))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             assert await ask(first) == (200, b"hello")
             first.release()
             assert await ask(await second) == (200, b"hello")

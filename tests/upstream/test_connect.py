@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from support.backend import RecordingBackend, SilentPort, dead_port
 from support.clock import FakeClock
-from support.upstreams import GET, HELLO, LOOPS, Run, ask, cluster_of, failure, only, settled
+from support.upstreams import GET, HELLO, LOOPS, Run, ask, cluster_of, failure, only
+from support.waiting import until
 
 from gateway.http.flags import Flag
 from gateway.upstream.cluster_config import ClusterConfig, Keepalive
@@ -74,13 +75,13 @@ def test_a_cancelled_connect_closes_its_socket_and_gives_its_slot_back(run: Run)
             before = descriptors()
             for _ in range(5):
                 tasks = [asyncio.ensure_future(cluster.connect(endpoint)) for _ in range(5)]
-                await settled(lambda: cluster.pool.connections == 3 and cluster.pool.pending == 5)
+                await until(lambda: cluster.pool.connections == 3 and cluster.pool.pending == 5)
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 counts = endpoint.active, endpoint.connections, cluster.pool.connections, cluster.pool.pending
                 assert counts == (0, 0, 0, 0)
-            await settled(lambda: len(descriptors() - before) <= 1)  # uvloop keeps one of its own
+            await until(lambda: len(descriptors() - before) <= 1)  # uvloop keeps one of its own
 
     run(main())
 
@@ -175,7 +176,7 @@ def test_a_connection_that_is_dropped_on_arrival_takes_no_slot(run: Run) -> None
             connecting = asyncio.ensure_future(cluster.connect(only(cluster)))
             (await backend.link()).reset()
             connection = await connecting
-            await settled(lambda: connection.closed)
+            await until(lambda: connection.closed)
             connection.release()
             assert (only(cluster).active, only(cluster).connections, cluster.pool.connections) == (0, 0, 0)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.backend import RecordingBackend
-from support.upstreams import GET, HELLO, LOOPS, Run, ask, cluster_of, connect, failure, only, rest, settled
+from support.upstreams import GET, HELLO, LOOPS, Run, ask, cluster_of, connect, failure, only, rest
+from support.waiting import until
 
 from gateway.http.flags import Flag
 from gateway.upstream import NO_BODY, Framing
@@ -133,7 +134,7 @@ def test_a_large_download_is_held_back_while_nobody_reads(run: Run) -> None:
             await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
             await connection.response()
             sending = asyncio.ensure_future(link.send(b"x" * size))
-            await settled(lambda: connection._paused)
+            await until(lambda: connection._paused)
             assert connection._buffered <= ENOUGH + 512 * 1024
             assert not sending.done()
             received = largest = 0
@@ -220,7 +221,7 @@ def test_bytes_that_come_while_idle_end_the_connection(late: bytes) -> None:
             connection.release()
             assert list(endpoint.idle) == [connection]
             await (await backend.link()).send(late)
-            await settled(lambda: not endpoint.idle)
+            await until(lambda: not endpoint.idle)
             assert (connection.closed, endpoint.connections) == (True, 0)
 
     asyncio.run(main())
@@ -260,7 +261,7 @@ def test_the_end_of_an_idle_connection_takes_it_out_of_the_pool() -> None:
             await ask(connection)
             connection.release()
             (await backend.link()).finish()
-            await settled(lambda: not endpoint.idle)
+            await until(lambda: not endpoint.idle)
             assert (endpoint.connections, cluster.pool.connections) == (0, 0)
 
     asyncio.run(main())

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 from support.backend import RecordingBackend
 from support.clock import FakeClock
-from support.upstreams import GET, HELLO, LOOPS, Run, ask, cluster_of, connect, failure, only, rest, settled
+from support.upstreams import GET, HELLO, LOOPS, Run, ask, cluster_of, connect, failure, only, rest
+from support.waiting import until
 
 from gateway.http.flags import Flag
 from gateway.upstream import CHUNKED, NO_BODY, Connection
@@ -85,7 +86,7 @@ def test_a_short_body_can_be_held_until_it_is_whole(run: Run) -> None:
                 link = await backend.link()
                 await link.receive(b"\r\n\r\n")
                 await link.send(HELD)
-                await settled(lambda: connection.response_started)  # noqa: B023 - called in this turn
+                await until(lambda: connection.response_started)  # noqa: B023 - called in this turn
                 assert (connection.arrived() is not None) == early
                 await link.send(b"def")
                 assert (await connection.response()).status == 200
@@ -153,7 +154,7 @@ def test_silence_is_counted_from_the_first_look_after_the_last_byte() -> None:
                 assert not silence(connection, now + 9.9)
                 before = connection._seen
                 await link.send(piece)
-                await settled(
+                await until(
                     lambda: (connection._requests, connection._state, connection._passed) != before  # noqa: B023
                 )
                 now += 20.0

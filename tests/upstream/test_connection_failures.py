@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.backend import RecordingBackend
-from support.upstreams import GET, HELLO, LOOPS, Run, ask, connect, failure, rest, settled
+from support.upstreams import GET, HELLO, LOOPS, Run, ask, connect, failure, rest
+from support.waiting import until
 
 from gateway.http.flags import Flag
 from gateway.upstream import NO_BODY, UpstreamError
@@ -39,7 +40,7 @@ def test_a_connection_that_ends_before_the_response_head(
             await link.receive(GET)
             await link.send(sent)
             if sent:
-                await settled(lambda: connection.response_started)
+                await until(lambda: connection.response_started)
             link.finish() if how == "finish" else link.reset()
             error = await failure(connection.response())
             assert (error.flag, error.reason, error.sent) == (flag, reason, True)
@@ -168,7 +169,7 @@ def test_a_request_on_a_connection_that_died_is_refused_unsent() -> None:
         async with RecordingBackend() as backend:
             connection = await connect(backend.port)
             (await backend.link()).finish()
-            await settled(lambda: connection.closed)
+            await until(lambda: connection.closed)
             with pytest.raises(UpstreamError) as caught:
                 connection.start(GET, method="GET", body=NO_BODY)
             assert (caught.value.flag, caught.value.sent) == (Flag.UPSTREAM_TERMINATION, False)

@@ -9,7 +9,8 @@ import struct
 
 import pytest
 from support.backend import RecordingBackend
-from support.upstreams import HELLO, LOOPS, Run, connect, failure, rest, settled
+from support.upstreams import HELLO, LOOPS, Run, connect, failure, rest
+from support.waiting import until
 
 from gateway.http.flags import Flag
 from gateway.upstream import CHUNKED, UpstreamError, sized
@@ -71,7 +72,7 @@ def test_a_connection_whose_request_is_still_in_our_buffer_is_not_used_again(run
             connection = await connect(backend.port)
             connection.start(b"POST / HTTP/1.1\r\n\r\n", method="POST", body=sized(64_000_000))
             writing = asyncio.ensure_future(connection.write(b"x" * 64_000_000))
-            await settled(lambda: connection._writer is not None)
+            await until(lambda: connection._writer is not None)
             await (await backend.link()).send(HELLO)
             assert (await connection.response()).status == 200
             writing.cancel()
@@ -116,7 +117,7 @@ def test_writing_waits_for_a_slow_upstream(run: Run, body: int) -> None:
                     written += 1
 
             uploading = asyncio.ensure_future(upload())
-            await settled(lambda: connection._writer is not None)
+            await until(lambda: connection._writer is not None)
             stuck = written
             assert stuck < 64
             link.listen()
@@ -135,7 +136,7 @@ def test_a_waiting_writer_learns_that_the_connection_died(run: Run, how: str) ->
             connection = await connect(backend.port)
             connection.start(b"POST / HTTP/1.1\r\n\r\n", method="POST", body=CHUNKED)
             writing = asyncio.ensure_future(failure(connection.write(b"x" * 64_000_000)))
-            await settled(lambda: connection._writer is not None)
+            await until(lambda: connection._writer is not None)
             if how == "reset":
                 (await backend.link()).reset()
             else:
@@ -189,7 +190,7 @@ def test_an_answer_during_the_upload_is_delivered_and_ends_the_connection() -> N
             await link.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
             link.close()
             assert (await connection.response()).status == 413
-            await settled(lambda: connection.closed)
+            await until(lambda: connection.closed)
             assert connection.complete
             assert await rest(connection) == b"no!"
             assert (await failure(connection.write(b"x"))).flag == Flag.UPSTREAM_TERMINATION

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 from support.backend import RecordingBackend, dead_port
 from support.dns import ScriptedResolver
-from support.upstreams import LOOPS, Run, settled
+from support.upstreams import LOOPS, Run
+from support.waiting import until
 from test_registry import HELLO, Scene, dns, name_of, scene, service
 from test_rules import rule
 from test_services import settings
@@ -256,7 +257,7 @@ def test_new_addresses_are_asked_and_old_ones_no_more() -> None:
             resolver.table["a_test"] = ["127.0.0.2", "127.0.0.3"]
             await it.sleep.asleep(3)
             it.sleep.wake()
-            await settled(lambda: {host for _, host, _, _ in asked} == {"127.0.0.2", "127.0.0.3"})
+            await until(lambda: {host for _, host, _, _ in asked} == {"127.0.0.2", "127.0.0.3"})
             assert kept in asked.values()
 
     asyncio.run(main())

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.backend import RecordingBackend, dead_port
 from support.clock import FakeClock
-from support.upstreams import GET, ask, cluster_of, failure, only, settled
+from support.upstreams import HELLO, ask, cluster_of, counts, failure, only
+from support.waiting import until
 
 from gateway.http.flags import Flag
-from gateway.upstream import NO_BODY, Cluster, ClusterConfig, Connection, Endpoint, UpstreamError
+from gateway.upstream import ClusterConfig, Connection, Endpoint, UpstreamError
 from gateway.upstream.connect import open_connection
-
-HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-
-
-def counts(cluster: Cluster) -> tuple[int, int, int, int]:
-    """Connections and pending requests of the pool; active requests and waiters of its endpoints."""
-    endpoints = cluster.endpoints
-    return (
-        cluster.pool.connections,
-        cluster.pool.pending,
-        sum(endpoint.active for endpoint in endpoints),
-        sum(len(endpoint.waiters) for endpoint in endpoints),
-    )
 
 
 def test_the_youngest_idle_connection_is_used_first() -> None:
@@ -63,7 +47,7 @@ def test_nobody_waits_for_a_connection_for_ever(cancelled: bool) -> None:
             endpoint = only(cluster)
             taken = await cluster.acquire(endpoint)
             waiting = asyncio.ensure_future(cluster.connect(endpoint))
-            await settled(lambda: bool(endpoint.waiters))
+            await until(lambda: bool(endpoint.waiters))
             clock.advance(9.9)
             cluster.pool.sweep(cluster.config)
             await asyncio.sleep(0)
@@ -173,7 +157,7 @@ def test_a_closed_connection_lets_the_next_request_open_one() -> None:
             endpoint = only(cluster)
             first = await cluster.acquire(endpoint)
             waiting = asyncio.ensure_future(cluster.acquire(endpoint))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             first.abort()
             second = await waiting
             assert second is not first
@@ -191,7 +175,7 @@ def test_a_connection_that_dies_while_it_is_handed_over_is_not_used() -> None:
             endpoint = only(cluster)
             first = await cluster.acquire(endpoint)
             waiting = asyncio.ensure_future(cluster.acquire(endpoint))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             first.release()
             first.connection_lost(None)
             second = await waiting
@@ -209,7 +193,7 @@ def test_a_connection_that_dies_on_its_way_to_a_cancelled_request_is_forgotten()
             endpoint = only(cluster)
             first = await cluster.acquire(endpoint)
             waiting = asyncio.ensure_future(cluster.acquire(endpoint))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             first.release()
             first.connection_lost(None)
             waiting.cancel()
@@ -262,9 +246,9 @@ def test_a_free_slot_goes_to_the_request_that_waited_longest() -> None:
             a, b = cluster.endpoints
             held = [await cluster.acquire(endpoint) for endpoint in (a, a, b)]
             on_b = asyncio.ensure_future(cluster.acquire(b))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             on_a = asyncio.ensure_future(cluster.acquire(a))
-            await settled(lambda: cluster.pool.pending == 2)
+            await until(lambda: cluster.pool.pending == 2)
             held.pop(0).abort()
             held.append(await on_b)
             assert not on_a.done()
@@ -287,9 +271,9 @@ def test_a_request_that_is_cancelled_as_it_is_served_passes_its_turn_on(close: b
             endpoint = only(cluster)
             first = await cluster.acquire(endpoint)
             unlucky = asyncio.ensure_future(cluster.acquire(endpoint))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             lucky = asyncio.ensure_future(cluster.acquire(endpoint))
-            await settled(lambda: cluster.pool.pending == 2)
+            await until(lambda: cluster.pool.pending == 2)
             first.abort() if close else first.release()
             unlucky.cancel()
             second = await lucky
@@ -307,9 +291,9 @@ def test_a_raised_limit_lets_waiting_requests_connect() -> None:
             cluster = cluster_of(backend.port, max_connections=1)
             endpoint = only(cluster)
             tasks = [asyncio.ensure_future(cluster.acquire(endpoint)) for _ in range(4)]
-            await settled(lambda: cluster.pool.pending == 3)
+            await until(lambda: cluster.pool.pending == 3)
             cluster.pool.set_limit(3)
-            await settled(lambda: sum(task.done() for task in tasks) == 3)
+            await until(lambda: sum(task.done() for task in tasks) == 3)
             assert (cluster.pool.pending, cluster.pool.connections) == (1, 3)
             for task in tasks[:3]:
                 (await task).abort()
@@ -357,7 +341,7 @@ def test_requests_that_wait_for_a_retired_endpoint_are_still_served() -> None:
             endpoint = only(cluster)
             first = await cluster.acquire(endpoint)
             waiting = asyncio.ensure_future(cluster.acquire(endpoint))
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             cluster.pool.retire(endpoint)
             await ask(first)
             first.release()
@@ -367,196 +351,3 @@ def test_requests_that_wait_for_a_retired_endpoint_are_still_served() -> None:
             assert counts(cluster) == (0, 0, 0, 0)
 
     asyncio.run(main())
-
-
-# -- whatever happens, the counts return to zero -------------------------------------------------
-
-
-class Chaos:
-    """Requests on one cluster, each at some stage of its life."""
-
-    def __init__(self, cluster: Cluster, backend: RecordingBackend, dice: Random) -> None:
-        self.cluster, self.backend, self.dice = cluster, backend, dice
-        self.acquiring: list[asyncio.Task[Connection]] = []
-        self.held: list[Connection] = []
-
-    def acquire(self) -> None:
-        endpoint = self.dice.choice(self.cluster.endpoints)
-        self.acquiring.append(asyncio.ensure_future(self.cluster.acquire(endpoint)))
-
-    def lease(self) -> None:
-        connection = self.cluster.lease(self.dice.choice(self.cluster.endpoints))
-        if connection is not None:
-            self.held.append(connection)
-
-    def cancel(self) -> None:
-        if self.acquiring:
-            self.dice.choice(self.acquiring).cancel()
-
-    def start(self) -> None:
-        if self.held:
-            with contextlib.suppress(UpstreamError):
-                self.held[0].start(GET, method="GET", body=NO_BODY)
-
-    def release(self) -> None:
-        if self.held:
-            self.held.pop(self.dice.randrange(len(self.held))).release()
-
-    def abort(self) -> None:
-        if self.held:
-            self.held.pop(self.dice.randrange(len(self.held))).abort()
-
-    def reset(self) -> None:
-        open_links = [link for link in self.backend.links if not link.ended]
-        if open_links:
-            self.dice.choice(open_links).reset()
-
-    def retire(self) -> None:
-        endpoint: Endpoint = self.dice.choice(self.cluster.endpoints)
-        self.cluster.pool.retire(endpoint)
-
-    def limit(self) -> None:
-        self.cluster.pool.set_limit(self.dice.choice([1, 2, 5]))
-
-    def collect(self) -> None:
-        for task in [task for task in self.acquiring if task.done()]:
-            self.acquiring.remove(task)
-            if not task.cancelled() and task.exception() is None:
-                self.held.append(task.result())
-
-    async def turn(self) -> None:
-        await asyncio.sleep(0)
-        self.collect()
-
-    async def wait(self) -> None:
-        await asyncio.sleep(0.001)
-        self.collect()
-
-    async def finish(self) -> None:
-        for task in self.acquiring:
-            task.cancel()
-        await asyncio.gather(*self.acquiring, return_exceptions=True)
-        self.collect()
-        for connection in self.held:
-            connection.release()
-        for endpoint in self.cluster.endpoints:
-            for connection in tuple(endpoint.idle):
-                connection.close()
-
-
-_STEPS = ["acquire"] * 4 + ["lease", "cancel", "start", "release", "release", "abort", "reset"]
-_STEPS += ["retire", "limit", "turn", "turn", "wait"]
-
-
-@given(st.lists(st.sampled_from(_STEPS), max_size=40), st.integers(0, 2**32), st.integers(1, 3))
-@settings(max_examples=120)
-def test_after_any_sequence_the_counts_are_zero(steps: list[str], seed: int, limit: int) -> None:
-    """
-    Leases, releases, aborts, cancellations, resets, retirements, limits that move, and an endpoint where
-    nobody listens: no slot, waiter or request is lost or counted twice (security.md F11, D17).
-    """
-
-    async def main() -> None:
-        async with RecordingBackend(HELLO) as backend:
-            cluster = cluster_of(backend.port, dead_port(), max_connections=limit)
-            chaos = Chaos(cluster, backend, Random(seed))
-            for step in steps:
-                done = getattr(chaos, step)()
-                if done is not None:
-                    await done
-                connections, pending, active, waiters = counts(cluster)
-                assert min(connections, pending, active, waiters) >= 0
-                assert pending >= sum(not f.done() for e in cluster.endpoints for f in e.waiters)
-                idle = sum(len(endpoint.idle) for endpoint in cluster.endpoints)
-                assert idle <= connections
-            await chaos.finish()
-            assert counts(cluster) == (0, 0, 0, 0)
-            assert [endpoint.connections for endpoint in cluster.endpoints] == [0, 0]
-            await backend.none_open()
-
-    asyncio.run(main())
-
-
-def test_clients_that_leave_at_every_stage_leak_nothing() -> None:
-    """A thousand requests are cancelled while they wait, connect, send, and read (security.md D17)."""
-
-    async def main() -> None:
-        async with RecordingBackend(HELLO) as backend:
-            cluster = cluster_of(backend.port, max_connections=8)
-            endpoint = only(cluster)
-
-            async def request() -> None:
-                connection = await cluster.acquire(endpoint)
-                try:
-                    connection.start(GET, method="GET", body=NO_BODY)
-                    await connection.response()
-                    await asyncio.sleep(0)
-                    await connection.read()
-                finally:
-                    connection.release()
-
-            for start in range(0, 1000, 50):
-                tasks = [asyncio.ensure_future(request()) for _ in range(50)]
-                for turn, task in enumerate(tasks):
-                    if turn % 5 == 0:
-                        await asyncio.sleep(0)
-                    if (start + turn) % 4:
-                        task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            assert counts(cluster)[1:] == (0, 0, 0)
-            assert cluster.pool.connections == endpoint.connections == len(endpoint.idle) <= 8
-            for connection in tuple(endpoint.idle):
-                connection.close()
-            await backend.none_open()
-            assert counts(cluster) == (0, 0, 0, 0)
-
-    asyncio.run(main())
-
-
-def test_a_connection_that_came_free_in_the_meantime_is_not_waited_for() -> None:
-    """Between `lease` and `connect` the loop may turn: the connection is idle then, and nobody will pass it on."""
-
-    async def main() -> None:
-        async with RecordingBackend(HELLO) as backend:
-            cluster = cluster_of(backend.port, max_connections=1)
-            endpoint = only(cluster)
-            first = await cluster.acquire(endpoint)
-            assert cluster.lease(endpoint) is None
-            first.release()
-            async with asyncio.timeout(5):
-                assert await cluster.connect(endpoint) is first
-            assert first.reused
-            assert counts(cluster) == (1, 0, 1, 0)
-            first.abort()
-            assert counts(cluster) == (0, 0, 0, 0)
-
-    asyncio.run(main())
-
-
-def test_one_that_came_free_and_is_not_clean_any_more_makes_room() -> None:
-    """Closed instead, and another one is opened in its place."""
-
-    async def main() -> None:
-        async with RecordingBackend(HELLO) as backend:
-            cluster = cluster_of(backend.port, max_connections=1)
-            endpoint = only(cluster)
-            first = await cluster.acquire(endpoint)
-            await ask(first)
-            assert cluster.lease(endpoint) is None
-            first.release()
-            first._poll = Unclean()
-            async with asyncio.timeout(5):
-                second = await cluster.connect(endpoint)
-            assert second is not first
-            assert first.closed
-            assert counts(cluster) == (1, 0, 1, 0)
-            second.abort()
-
-    asyncio.run(main())
-
-
-class Unclean:
-    """Tells of bytes that nobody asked for."""
-
-    def poll(self, _: float) -> list[tuple[int, int]]:
-        return [(0, 1)]

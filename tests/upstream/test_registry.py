@@ -12,7 +12,8 @@ from support.backend import RecordingBackend
 from support.clock import FakeClock, FakeSleep
 from support.dns import ScriptedResolver
 from support.documents import config_of
-from support.upstreams import GET, HELLO, ask, failure, settled
+from support.upstreams import GET, HELLO, ask, failure
+from support.waiting import until
 from test_rules import rule
 from test_services import entry, settings
 
@@ -182,7 +183,7 @@ def test_a_reload_moves_the_connection_limit() -> None:
             it.load(service(backend.port) + rule("a", "reviews", spec=limit % 1))
             cluster = it.cluster()
             tasks = [asyncio.ensure_future(cluster.acquire(cluster.endpoints[0])) for _ in range(2)]
-            await settled(lambda: cluster.pool.pending == 1)
+            await until(lambda: cluster.pool.pending == 1)
             it.load(service(backend.port) + rule("a", "reviews", spec=limit % 2))
             for connection in await asyncio.gather(*tasks):
                 connection.release()

@@ -18,7 +18,7 @@ from support.scripted import (
     status,
 )
 from support.stage import Stage, route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 SEED = Path(__file__).parent.parent / "config" / "seed"
 OVERFLOW = b"\r\n\r\nupstream connect error or disconnect/reset before headers. reset reason: overflow"
@@ -55,7 +55,7 @@ def test_more_requests_than_allowed_are_refused_and_not_repeated(tmp_path: Path)
         ):
             backend.gate.clear()
             both = asyncio.gather(gateway.get(), gateway.get())
-            await settled(lambda: backend.under_way == 2)
+            await until(lambda: backend.under_way == 2)
             assert open_breakers(gateway) == {"max_requests"}
             assert is_overflow(await gateway.get())
             backend.gate.set()
@@ -77,10 +77,10 @@ def test_at_the_limit_of_connections_requests_wait_and_too_many_waiting_are_refu
         async with backend.running(), stage(tmp_path, limited(backend.port, limits)) as gateway:
             backend.gate.clear()
             first = asyncio.create_task(gateway.get())
-            await settled(lambda: backend.under_way == 1)
+            await until(lambda: backend.under_way == 1)
             waiting = [asyncio.create_task(gateway.get()) for _ in range(2)]
             pool = cluster(gateway).pool
-            await settled(lambda: pool.pending == 2)
+            await until(lambda: pool.pending == 2)
             assert open_breakers(gateway) == {"max_connections", "max_pending_requests"}
             assert is_overflow(await gateway.get())
             backend.gate.set()
@@ -99,10 +99,10 @@ def test_a_client_that_leaves_gives_its_place_back(tmp_path: Path) -> None:
         ):
             _, writer = await gateway.connect()
             writer.write(b"GET / HTTP/1.1\r\nHost: reviews\r\n\r\n")
-            await settled(lambda: backend.under_way == 1)
+            await until(lambda: backend.under_way == 1)
             assert is_overflow(await gateway.get())
             writer.close()
-            await settled(lambda: cluster(gateway).pool.active() == 0)
+            await until(lambda: cluster(gateway).pool.active() == 0)
             assert status(await gateway.get()) == 200
 
     asyncio.run(main())
@@ -128,7 +128,7 @@ def test_the_circuit_breaker_block_of_the_founding_document(tmp_path: Path) -> N
                 assert len(good.calls) >= len(good.asked) // 2
                 backlog = [asyncio.create_task(gateway.get(host="httpbin")) for _ in range(150)]
                 good.gate.clear()
-                await settled(lambda: good.under_way + sum(task.done() for task in backlog) >= 100)
+                await until(lambda: good.under_way + sum(task.done() for task in backlog) >= 100)
                 good.gate.set()
                 answers = await asyncio.gather(*backlog)
                 assert all(status(answer) == 200 or is_overflow(answer) for answer in answers)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.stage import Backend, Call, answering, route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 TO_REVIEWS = """
   - route: [{destination: {host: reviews}}]"""
@@ -271,7 +271,7 @@ def test_a_client_that_leaves_ends_its_upstream_and_leaks_nothing(tmp_path: Path
                     await asyncio.sleep(0)
             (cluster,) = gateway.gateway.control.registry.clusters.values()
             if when == "in a held body":
-                await settled(lambda: [item.response_started for item in cluster.pool.open] == [True])
+                await until(lambda: [item.response_started for item in cluster.pool.open] == [True])
             writer.close()
             await asyncio.wait_for(backend.closed.wait(), 5)
             assert [endpoint.active for endpoint in cluster.endpoints] == [0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.scripted import forwards, lines, many, reply, scripted, status, told
 from support.stage import route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 SEED = Path(__file__).parent.parent / "config" / "seed"
 
@@ -97,9 +97,9 @@ def test_a_client_that_leaves_ends_its_delay(tmp_path: Path) -> None:
                 before = asyncio.all_tasks()
                 _, writer = await gateway.connect()
                 writer.write(b"GET / HTTP/1.1\r\nHost: reviews\r\n\r\n")
-                await settled(lambda: bool(asyncio.all_tasks() - before))  # it waits now
+                await until(lambda: bool(asyncio.all_tasks() - before))  # it waits now
                 writer.close()
-                await settled(lambda: not asyncio.all_tasks() - before)
+                await until(lambda: not asyncio.all_tasks() - before)
                 assert told(gateway)[:2] == (0, "DI,DC")
                 assert backend.asked == []
 

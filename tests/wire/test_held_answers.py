@@ -19,7 +19,7 @@ from support.scripted import (
     scripted,
 )
 from support.stage import Backend, Call, route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 
 def test_an_answer_held_until_it_is_whole_is_repeated_when_it_breaks_off(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_held_answer_comes_back_byte_for_byte(tmp_path: Path) -> None:
             async with stage(tmp_path, config) as gateway:
                 asked = asyncio.ensure_future(gateway.get())
                 await cut.wait()
-                await settled(lambda: any(item.response_started for item in cluster(gateway).pool.open))
+                await until(lambda: any(item.response_started for item in cluster(gateway).pool.open))
                 assert not asked.done()
                 seen.set()
                 head, _, got = (await asked).partition(b"\r\n\r\n")

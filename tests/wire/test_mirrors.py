@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.scripted import SILENCE, cluster, many, reply, scripted, status
 from support.stage import route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 SEED = Path(__file__).parent.parent / "config" / "seed"
 
@@ -36,7 +36,7 @@ def test_a_mirror_gets_the_whole_request_without_its_credentials(tmp_path: Path)
                     f"Cookie: a=1\r\nX-Api-Key: k\r\nX-Plain: p\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
                 assert status(await gateway.raw(head.encode() + body)) == 200
-                await settled(lambda: bool(mirror.asked))
+                await until(lambda: bool(mirror.asked))
                 (original,), (copy,) = backend.asked, mirror.asked
                 assert original.body == copy.body == body
                 assert original.target == copy.target == "/new"
@@ -58,7 +58,7 @@ def test_a_setting_keeps_credentials_in_copies(tmp_path: Path) -> None:
             config = service("reviews", backend.port) + mirrored("mirror: {host: reviews}")
             async with stage(tmp_path, config, settings="  mirrorCredentials: true") as gateway:
                 await gateway.get(headers="Authorization: Bearer t\r\n")
-                await settled(lambda: len(backend.asked) == 2)
+                await until(lambda: len(backend.asked) == 2)
                 assert [asked.header("authorization") for asked in backend.asked] == ["Bearer t"] * 2
 
     asyncio.run(main())
@@ -80,7 +80,7 @@ def test_a_slow_mirror_holds_nobody_up_and_gets_a_bounded_number(tmp_path: Path)
                 spine = gateway.gateway._spine
                 assert spine is not None
                 assert (spine.shadows.under_way, spine.shadows.declined) == (5, 45)
-                await settled(lambda: mirror.under_way == 5)
+                await until(lambda: mirror.under_way == 5)
 
     asyncio.run(main())
 
@@ -120,7 +120,7 @@ def test_shares_of_mirrors_come_true(tmp_path: Path) -> None:
             async with stage(tmp_path, config) as gateway:
                 assert await many(gateway, count) == [200] * count
                 shadows = gateway.gateway._spine.shadows  # type: ignore[union-attr]
-                await settled(lambda: not shadows.under_way)
+                await until(lambda: not shadows.under_way)
                 for mirror, share in ((half, 0.5), (fifth, 0.2)):
                     sigma = sqrt(count * share * (1 - share))
                     assert abs(len(mirror.asked) - count * share) <= 4 * sigma
@@ -153,7 +153,7 @@ spec:
             )
             async with stage(tmp_path, config) as gateway:
                 assert (await gateway.get("/get", host="httpbin")).endswith(b"v1")
-                await settled(lambda: bool(two.asked))
+                await until(lambda: bool(two.asked))
                 assert [asked.header("host") for asked in (*one.asked, *two.asked)] == [
                     "httpbin",
                     "httpbin-shadow",

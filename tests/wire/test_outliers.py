@@ -19,7 +19,7 @@ from support.scripted import (
     status,
 )
 from support.stage import Stage, route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 SEED_RETRIES = (
     ', retries: {attempts: 3, perTryTimeout: 2s, retryOn: "5xx,reset,connect-failure,refused-stream"}'
@@ -30,11 +30,11 @@ def ejecting(fields: str) -> str:
     return rule("reviews", f"{{outlierDetection: {{{fields}, maxEjectionPercent: 100}}}}")
 
 
-async def until(gateway: Stage, ejected: int) -> None:
+async def until_out(gateway: Stage, ejected: int) -> None:
     """Waits until so many endpoints are ejected."""
     detector = cluster(gateway).outlier
     assert detector is not None
-    await settled(lambda: detector.active == ejected)
+    await until(lambda: detector.active == ejected)
 
 
 def test_the_fifth_failure_ejects_and_time_brings_back(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_fifth_failure_ejects_and_time_brings_back(tmp_path: Path) -> None:
                 assert await many(gateway, 20) == [200] * 20
                 assert len(moody.asked) == 5
                 mood[0] = reply(200)
-                await until(gateway, 0)
+                await until_out(gateway, 0)
                 while len(moody.asked) < 8:
                     assert status(await gateway.get()) == 200
 
@@ -112,12 +112,12 @@ def test_a_killed_endpoint_of_four_costs_no_client_an_error_and_serves_again(tmp
                     writer.close()
 
                 clients = [asyncio.create_task(client()) for _ in range(16)]
-                await settled(lambda: len(first.asked) > 100)
+                await until(lambda: len(first.asked) > 100)
                 await life.__aexit__(None, None, None)
-                await until(gateway, 1)
+                await until_out(gateway, 1)
                 served = len(first.asked)
                 async with first.running():
-                    await settled(lambda: len(first.asked) > served + 100)
+                    await until(lambda: len(first.asked) > served + 100)
                     stop.set()
                     await asyncio.gather(*clients)
                 assert set(found) == {200}
@@ -153,7 +153,7 @@ def test_faults_and_limits_of_our_own_are_not_the_endpoints(tmp_path: Path) -> N
                 assert status(await gateway.get("/fault")) == 503
                 backend.gate.clear()
                 first = asyncio.create_task(gateway.get())
-                await settled(lambda: backend.under_way == 1)
+                await until(lambda: backend.under_way == 1)
                 assert status(await gateway.get()) == 503
                 backend.gate.set()
                 assert status(await first) == 200

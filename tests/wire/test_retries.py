@@ -28,7 +28,7 @@ from support.scripted import (
     told,
 )
 from support.stage import Backend, Call, route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 SEED = Path(__file__).parent.parent / "config" / "seed"
 
@@ -200,9 +200,9 @@ def test_a_client_that_leaves_ends_the_wait_for_a_retry(tmp_path: Path) -> None:
                 _, writer = await gateway.connect()
                 writer.write(b"GET / HTTP/1.1\r\nHost: reviews\r\n\r\n")
                 budget = cluster(gateway).pool.retries
-                await settled(lambda: budget.in_flight == 1)
+                await until(lambda: budget.in_flight == 1)
                 writer.close()
-                await settled(lambda: budget.in_flight == 0)
+                await until(lambda: budget.in_flight == 0)
                 assert len(backend.asked) == 1
                 assert told(gateway) == (0, "DC", "downstream_remote_disconnect")
                 assert cluster(gateway).pool.active() == 0

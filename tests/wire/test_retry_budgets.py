@@ -19,7 +19,7 @@ from support.scripted import (
     status,
 )
 from support.stage import service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 
 @pytest.mark.parametrize(("connections", "count"), [(1, 260), (2, 260), (4, 260), (16, 400), (64, 600)])
@@ -128,7 +128,7 @@ def test_a_refused_retry_passes_the_failure_on_and_is_flagged(tmp_path: Path) ->
             async with stage(tmp_path, config) as gateway:
                 backend.gate.clear()
                 both = asyncio.gather(gateway.get(), gateway.get())
-                await settled(lambda: backend.under_way == 2)
+                await until(lambda: backend.under_way == 2)
                 backend.gate.set()
                 assert sorted(map(status, await both)) == [200, 503]
                 flags = {json_line["response_flags"] for json_line in lines(gateway)}

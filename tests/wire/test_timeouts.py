@@ -20,7 +20,7 @@ from support.scripted import (
     told,
 )
 from support.stage import Backend, Call, route, service, stage
-from support.upstreams import settled
+from support.waiting import until
 
 SEED = Path(__file__).parent.parent / "config" / "seed"
 LATE = b"\r\n\r\nupstream request timeout"
@@ -53,7 +53,7 @@ def test_a_route_whose_backend_is_silent_is_504(tmp_path: Path) -> None:
                 assert told(gateway) == (504, "UT", "response_timeout")
                 assert [asked.number for asked in backend.asked] == ["1"]
                 assert backend.asked[0].header("x-envoy-expected-rq-timeout-ms") == "100"
-                await asyncio.wait_for(settled(lambda: backend.under_way == 0), 5)
+                await asyncio.wait_for(until(lambda: backend.under_way == 0), 5)
 
     asyncio.run(main())
 
@@ -321,7 +321,7 @@ def test_an_upload_that_stops_is_408(tmp_path: Path) -> None:
                 writer.write(b"POST / HTTP/1.1\r\nHost: reviews\r\nContent-Length: 2\r\n\r\nh")
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
                 writer.close()
-                await settled(lambda: bool(gateway.logged()))
+                await until(lambda: bool(gateway.logged()))
                 assert told(gateway) == (408, "SI", "stream_idle_timeout")
 
     asyncio.run(main())
@@ -360,7 +360,7 @@ def test_a_client_that_is_slow_to_read_is_not_a_silent_backend(tmp_path: Path) -
                 writer.write(b"GET / HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n")
                 await reader.readuntil(b"\r\n\r\n")
                 (connection,) = pool.open
-                await settled(lambda: connection._paused)
+                await until(lambda: connection._paused)
                 for hours in range(10):
                     pool.look(pool.clock() + 3600.0 * hours)
                 assert len(await reader.read()) == size

@@ -21,7 +21,8 @@ from support.tunnels import (
     to,
     tunnel,
 )
-from support.upstreams import LOOPS, Run, settled
+from support.upstreams import LOOPS, Run
+from support.waiting import until
 
 
 def test_the_timeout_of_a_route_is_the_handshakes(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_w06_a_client_that_vanishes_ends_its_upstream(run: Run, tmp_path: Path, 
                     _reset(raw)
                 else:
                     raw.writer.close()
-                await asyncio.wait_for(settled(backend.calls[0].writer.is_closing), 1)
+                await asyncio.wait_for(until(backend.calls[0].writer.is_closing), 1)
             await idle(gateway)
             assert lines(gateway)[0]["response_flags"] == "DC"
 

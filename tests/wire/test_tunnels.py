@@ -28,7 +28,7 @@ from support.tunnels import (
     to,
     tunnel,
 )
-from support.upstreams import settled
+from support.waiting import until
 
 from gateway.control.result import Outcome
 
@@ -152,7 +152,7 @@ def test_w03_bytes_before_101_wait_for_it(tmp_path: Path) -> None:
         async with Backend(slow).running() as backend, stage(tmp_path, to(backend.port)) as gateway:
             async with Raw(gateway.port) as raw:
                 await raw.send(handshake() + b"ear", b"ly")
-                await settled(lambda: bool(backend.calls and backend.calls[0].seen))
+                await until(lambda: bool(backend.calls and backend.calls[0].seen))
                 await asyncio.sleep(0.05)  # what must not come has had its chance
                 agree.set()
                 assert (await raw.response()).status == 101
