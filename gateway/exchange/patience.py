@@ -24,15 +24,24 @@ async def patient(exchange: Exchange, downstream: Downstream, begin: Callable[[]
         downstream.on_disconnect(exchange.client_gone)
     if downstream.resume is not None:
         await asyncio.sleep(0)  # From here on a task runs us, so that it can be cancelled.
-    if (stop := exchange.stopped()) is not None:
-        raise stop
+    _heed(exchange)
     task = exchange.task = asyncio.current_task()
     try:
         return await begin()
     except asyncio.CancelledError:
-        if task is not None and (stop := exchange.stopped()) is not None:
+        if task is not None and exchange.stopped() is not None:
             task.uncancel()
-            raise stop from None
+            _heed(exchange)
         raise
     finally:
         exchange.task = None
+
+
+def _heed(exchange: Exchange) -> None:
+    """Raises what ends the exchange."""
+    stop = exchange.stopped()
+    if stop is not None:
+        try:
+            raise stop from None
+        finally:
+            del stop  # Its traceback has this frame: only the collector would free them.

@@ -178,7 +178,8 @@ class Spine(Deciding):
                     exchange.service_time = self._clock() - exchange.waiting_since
                     exchange.upstream_status = response.status
                 except UpstreamError as caught:
-                    error = caught
+                    # A traceback holds the frames it went through, and this one holds the error.
+                    error = caught.with_traceback(None)
                 if cluster.outlier is not None and not exchange.gone:
                     cluster.outlier.record(endpoint, exchange.upstream_status, error, self._clock())  # 9
                 if response is not None and (
@@ -368,6 +369,7 @@ class Spine(Deciding):
         try:
             await relay.rest(exchange, downstream, pause)
         except UpstreamError as error:
+            error.__traceback__ = None  # as in `_forward`
             if exchange.gone:
                 raise ClientGone from None
             self._broken(exchange, cluster, error)

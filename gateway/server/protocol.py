@@ -401,7 +401,7 @@ class EdgeProtocol(Wire):
     def _refuse(self, why: Refusal, head: bytes, *, bodiless: bool = False) -> None:
         """Counts a breach of a rule, and answers it if no other answer has begun; then closes."""
         edge, cycle = self.edge, self._cycle
-        self._head = None
+        self._forget_head()
         if cycle is not None:
             head = b"%b %b" % (cycle.method.encode(), cycle.raw_path)
         request_id = edge.refusals.record(why, head, self.client, edge.now())
@@ -422,9 +422,15 @@ class EdgeProtocol(Wire):
     def _leave(self) -> None:
         """The client is gone."""
         self._phase = DEAF
-        self._head = None
+        self._forget_head()
         self._ahead = b""
         if self._cycle is not None:
             self._cycle.lose("client")
             self._cycle = None
         self._wake_writers()
+
+    def _forget_head(self) -> None:
+        """Gives up a head that has begun."""
+        if self._head is not None:
+            self._head.parser = None  # It refers back to its reader.
+            self._head = None

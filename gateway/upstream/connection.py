@@ -298,6 +298,8 @@ class Connection(Receiving):
         if self._state == IDLE:
             self.endpoint.idle.pop(self, None)
         self._state = CLOSED
+        if error is not None:  # These hold the frames that it went through, and they hold us.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
         self._error = error
         self._chunked = self._partial = None
         if self._unsent or error is not None:

@@ -249,6 +249,10 @@ class World:
         for link in self.links:
             link.reset()
         await self.turn(4)
+        for link in self.links:
+            # A cycle that a reload freezes would never be freed.
+            error = getattr(link.protocol, "_error", None)
+            assert error is None or (error.__traceback__, error.__context__) == (None, None)
         assert self.edge.active == 0
         assert self.edge.connections == 0
         assert not self.server_state.tasks
