@@ -113,10 +113,14 @@ class Connection(Receiving):
             self._depart(head)
 
     def _depart(self, head: bytes) -> None:
-        if self._state == POSTED:  # nobody gave it up in the meantime
-            self._state = HEAD
-            self.request_sent = True
-            self._transport.write(head)
+        if self._state != POSTED:
+            return  # Somebody gave it up in the meantime.
+        if self._poll.poll(0):  # So long after `enlist` something may have come that nobody asked for.
+            self._shut(terminated(sent=False))
+            return
+        self._state = HEAD
+        self.request_sent = True
+        self._transport.write(head)
 
     async def write(self, chunk: bytes) -> None:
         """Sends a piece of the request body, waiting while the socket is full.

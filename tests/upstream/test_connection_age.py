@@ -196,6 +196,7 @@ def test_what_nobody_waits_for_is_not_silent() -> None:
                 assert not silence(connection, now)
             connection.start(GET, method="GET", body=NO_BODY)
             link = await backend.link()
+            await link.receive(GET)
             await link.send(HELD)
             await connection.response()
             for now in range(100, 200, 20):

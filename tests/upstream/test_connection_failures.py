@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
 import pytest
 from hypothesis import given, settings
@@ -235,6 +237,31 @@ def test_an_answer_that_comes_before_the_request_leaves_is_not_its_answer() -> N
             error = await failure(connection.response())
             assert (error.flag, error.sent) == (Flag.UPSTREAM_TERMINATION, False)
             assert connection.closed
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("unasked", [HELLO, b""], ids=["an answer", "the end"])
+def test_what_came_before_the_request_leaves_is_seen_when_it_leaves(unasked: bytes) -> None:
+    """Also when the loop has not read it yet: the request is not sent."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            connecting = asyncio.create_task(connect(listener.getsockname()[1]))
+            await asyncio.sleep(0)
+            peer, _ = await asyncio.to_thread(listener.accept)
+            with peer:
+                connection = await connecting
+                connection.start(GET, method="GET", body=NO_BODY)
+                if unasked:
+                    peer.sendall(unasked)
+                else:
+                    peer.shutdown(socket.SHUT_WR)
+                error = await failure(connection.response())
+                assert (error.flag, error.sent) == (Flag.UPSTREAM_TERMINATION, False)
+                peer.settimeout(10)
+                with contextlib.suppress(ConnectionResetError):  # with bytes unread a close is a reset
+                    assert await asyncio.to_thread(peer.recv, 100) == b""
 
     asyncio.run(main())
 
