@@ -252,6 +252,7 @@ def test_what_came_before_the_request_leaves_is_seen_when_it_leaves(unasked: byt
             peer, _ = await asyncio.to_thread(listener.accept)
             with peer:
                 connection = await connecting
+                connection.reused = True
                 connection.start(GET, method="GET", body=NO_BODY)
                 if unasked:
                     peer.sendall(unasked)
