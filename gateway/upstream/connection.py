@@ -115,8 +115,8 @@ class Connection(Receiving):
     def _depart(self, head: bytes) -> None:
         if self._state != POSTED:
             return  # Somebody gave it up in the meantime.
-        # So long after `enlist` something may have come that nobody asked for. On a new connection it may be a
-        # session ticket of TLS.
+        # So long after `enlist` something may have come that nobody asked for. On a new connection it may be
+        # a session ticket of TLS.
         if self.reused and self._poll.poll(0):
             self._shut(terminated(sent=False))
             return
