@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gateway.exchange.downstream import Downstream
     from gateway.exchange.exchange import Exchange
     from gateway.http.headers import Headers
+    from gateway.routing.header_ops import HeaderOps
+    from gateway.routing.route import Route
     from gateway.upstream import ResponseHead
 
 
@@ -54,11 +56,8 @@ def respond(
 
 def untouched(exchange: Exchange) -> bool:
     """Whether the route leaves response headers as they are."""
-    route, chosen = exchange.route, exchange.destination
-    if route is None:
-        return True
-    operations = route.response_ops if chosen is None else chosen.response_ops
-    return operations is None and route.cors is None
+    route = exchange.route
+    return route is None or (_operations(exchange, route) is None and route.cors is None)
 
 
 def operated(exchange: Exchange, headers: Headers) -> Headers:
@@ -67,14 +66,19 @@ def operated(exchange: Exchange, headers: Headers) -> Headers:
     route = exchange.route
     if route is None:
         return headers
-    chosen = exchange.destination
-    operations = route.response_ops if chosen is None else chosen.response_ops
+    operations = _operations(exchange, route)
     if operations is not None:
         headers = operations.apply(headers, ExchangeFacts(exchange))
     if route.cors is not None:
         headers = route.cors(exchange.request, headers)
     exchange.response_headers = headers
     return headers
+
+
+def _operations(exchange: Exchange, route: Route) -> HeaderOps | None:
+    """The destination's, or the route's own before one is chosen."""
+    chosen = exchange.destination
+    return route.response_ops if chosen is None else chosen.response_ops
 
 
 async def rest(exchange: Exchange, downstream: Downstream, pause: Awaitable[None] | None) -> None:

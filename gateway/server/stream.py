@@ -172,8 +172,7 @@ class Stream:
             if not (self.more or edge.draining or edge.extra_lines):
                 last_line = b"" if dated else edge.date_line
                 self._state = STREAMING
-                protocol.posted = True
-                edge.turn.write(protocol.send_posted, response.whole(status, headers, last_line, body))
+                protocol.post(response.whole(status, headers, last_line, body))
                 self._complete()
                 return None
         self._block = response.joined(status, headers)
@@ -333,8 +332,7 @@ class Stream:
             self._write_chunk(head, body, more)
         elif len(body) <= _JOIN_BELOW:
             if head and not more:  # the whole response
-                self.protocol.posted = True
-                self.protocol.edge.turn.write(self.protocol.send_posted, head + body)
+                self.protocol.post(head + body)
             elif head or body:
                 self.transport.write(head + body)
         else:

@@ -57,8 +57,12 @@ class Wire(asyncio.Protocol):
             self._drained.append(waiter)
             await waiter
 
-    def send_posted(self, data: bytes) -> None:
-        """The turn of the loop is over: a response leaves."""
+    def post(self, data: bytes) -> None:
+        """Sends a whole response, or what is left of it, at the end of this turn of the loop."""
+        self.posted = True
+        self.edge.turn.write(self._send_posted, data)
+
+    def _send_posted(self, data: bytes) -> None:
         self.posted = False
         if not self.transport.is_closing():
             self.transport.write(data)
